@@ -1,0 +1,170 @@
+"""Statistics: hand-computed cases, agreement with scipy, and the error rates that an interval and a test promise."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from antiphon.eval import statistics
+
+SIX_SPEAKERS = list("abcdef")
+
+
+def test_ratio_is_that_of_the_sums_not_the_mean_of_the_ratios():
+    interval = statistics.bootstrap_ratio([1, 0, 3], [2, 8, 10], ["a", "a", "b"])
+    assert interval.value == pytest.approx(4 / 20)
+    assert (interval.num_groups, interval.num_items) == (2, 3)
+    # Resamples of two groups can only be aa (1/10), ab (4/20) or bb (3/10).
+    assert (interval.low, interval.high) == pytest.approx((0.1, 0.3))
+
+
+def test_interval_equals_scipy_bootstrap_on_the_group_means():
+    values = np.random.default_rng(3).normal(size=12)
+    ours = statistics.bootstrap_mean(np.repeat(values, 5), np.repeat(np.arange(12), 5), seed=1, num_resamples=20_000)
+    scipys = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=2).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx(scipys, abs=0.03)
+
+
+def test_repeating_items_within_groups_does_not_narrow_the_interval():
+    values, groups = np.arange(8.0), np.arange(8)
+    once = statistics.bootstrap_mean(values, groups, seed=0)
+    often = statistics.bootstrap_mean(np.repeat(values, 50), np.repeat(groups, 50), seed=0)
+    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+
+
+def test_interval_covers_the_truth_as_often_as_the_docstring_says():
+    generator = np.random.default_rng(0)
+    covered = {6: 0, 60: 0}
+    for num_groups in covered:
+        for _ in range(300):
+            words = generator.integers(50, 400, num_groups)
+            errors = generator.binomial(words, generator.beta(1.5, 12, num_groups))
+            interval = statistics.bootstrap_ratio(
+                errors, words, np.arange(num_groups), num_resamples=800, seed=generator
+            )
+            covered[num_groups] += interval.low <= 1.5 / 13.5 <= interval.high
+    assert 0.78 < covered[6] / 300 < 0.90
+    assert 0.90 < covered[60] / 300 < 0.98
+
+
+def test_items_treated_as_groups_of_their_own_cover_too_rarely():
+    generator = np.random.default_rng(1)
+    covered = {"clustered": 0, "items": 0}
+    for _ in range(100):
+        values = np.repeat(generator.normal(size=20), 20) + generator.normal(size=400)
+        for name, groups in (("clustered", np.repeat(np.arange(20), 20)), ("items", np.arange(400))):
+            interval = statistics.bootstrap_mean(values, groups, num_resamples=500, seed=generator)
+            covered[name] += interval.low <= 0 <= interval.high
+    assert covered["clustered"] >= 85
+    assert covered["items"] <= 60
+
+
+def test_one_group_gives_a_value_without_an_interval():
+    interval = statistics.bootstrap_mean([1.0, 3.0], ["a", "a"])
+    assert interval.value == 2.0
+    assert np.isnan([interval.low, interval.high]).all()
+
+
+def test_seed_fixes_the_interval_and_a_generator_is_accepted():
+    errors, words, groups = np.sqrt(np.arange(30)), np.arange(30) + 7, np.arange(30) % 10
+    first = statistics.bootstrap_ratio(errors, words, groups, seed=5)
+    assert first == statistics.bootstrap_ratio(errors, words, groups, seed=np.random.default_rng(5))
+    assert first != statistics.bootstrap_ratio(errors, words, groups, seed=6)
+
+
+def test_difference_is_paired():
+    baseline = np.array([10.0, 20.0, 30.0, 40.0])
+    difference = statistics.bootstrap_difference(baseline - 1, baseline, list("abcd"), denominators=[2, 2, 2, 2])
+    # Every group improves by exactly one error in two words, however different the groups are.
+    assert (difference.value, difference.low, difference.high) == pytest.approx((-0.5, -0.5, -0.5))
+
+
+def test_permutation_test_enumerates_six_groups():
+    test = statistics.paired_permutation_test(np.zeros(6), [1, 2, 3, 4, 5, 6], SIX_SPEAKERS)
+    assert test == statistics.PermutationTest(2 / 64, 2 / 64, 6, exact=True)
+    # |sum| of +-1 +-2 +-3 reaches |3 + 2 - 1| in 4 of 8 patterns: 321, 32-1 and their opposites.
+    assert statistics.paired_permutation_test([0, 2, 3], [1, 0, 0], list("abc")).p_value == pytest.approx(4 / 8)
+
+
+def test_permutation_test_of_identical_systems_and_of_one_group():
+    assert statistics.paired_permutation_test([1, 2, 3], [1, 2, 3], list("abc")).p_value == 1.0
+    lone = statistics.paired_permutation_test([0, 0], [5, 9], ["a", "a"])
+    assert (lone.p_value, lone.smallest_p_value) == (1.0, 1.0)
+
+
+def test_permutation_test_equals_scipy_on_two_paired_samples():
+    generator = np.random.default_rng(4)
+    first, second = generator.normal(0.5, 1, 11), generator.normal(0, 1, 11)
+    scipys = stats.permutation_test(
+        (first, second), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples", vectorized=True
+    )
+    assert statistics.paired_permutation_test(first, second, np.arange(11)).p_value == pytest.approx(scipys.pvalue)
+
+
+@pytest.mark.parametrize("num_groups", [8, 16])
+def test_permutation_test_keeps_its_level_when_nothing_differs(num_groups):
+    generator = np.random.default_rng(num_groups)
+    rejected = 0
+    for _ in range(400):
+        difference = np.repeat(generator.standard_t(3, num_groups), 5)
+        test = statistics.paired_permutation_test(
+            difference,
+            np.zeros_like(difference),
+            np.repeat(np.arange(num_groups), 5),
+            num_resamples=499,
+            seed=generator,
+        )
+        assert test.exact == (num_groups == 8)
+        rejected += test.p_value <= 0.05
+    assert 0.02 < rejected / 400 < 0.08
+
+
+def test_drawn_patterns_never_give_p_zero():
+    test = statistics.paired_permutation_test(np.ones(40), np.zeros(40), np.arange(40), num_resamples=999)
+    assert test.p_value == test.smallest_p_value == pytest.approx(2 / 1000)
+
+
+def test_holm_by_hand():
+    # Sorted .005 .01 .03 .04 times 4 3 2 1 = .02 .03 .06 .04; the last may not fall below its predecessor.
+    assert statistics.holm_correction([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm_correction([0.7, 0.8]).tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        statistics.holm_correction([0.5, 1.2])
+
+
+def test_few_groups_allow_no_claim_about_a_population():
+    assert statistics.population_claims(6) == ["cannot tell about a population from 6 speakers"]
+    assert statistics.population_claims(1, "piece") == ["cannot tell about a population from 1 piece"]
+    assert statistics.population_claims(10) == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "groups", "beaten", "claim"),
+    [
+        (np.zeros(6), SIX_SPEAKERS, True, None),
+        (np.full(6, 5.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING (p = 1 over 6 speakers)"),
+        (np.full(6, 9.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING"),  # significantly worse
+        (np.zeros(6), list("aabbcc"), None, "cannot tell from 3 speakers"),
+    ],
+)
+def test_verdict_against_the_baseline(errors, groups, beaten, claim):
+    baseline = np.full(6, 5.0)
+    test = statistics.paired_permutation_test(errors, baseline, groups)
+    difference = statistics.bootstrap_difference(errors, baseline, groups)
+    assert statistics.is_better(difference, test, higher_is_better=False) is beaten
+    claims = statistics.baseline_claims(beaten, test)
+    assert claims == [] if claim is None else claims[0].startswith(claim)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: statistics.bootstrap_mean([], []), "`groups` is empty"),
+        (lambda: statistics.bootstrap_mean([1.0, 2.0], ["a"]), "one label per item"),
+        (lambda: statistics.bootstrap_mean([1.0, np.nan], ["a", "b"]), "1 NaN or infinite"),
+        (lambda: statistics.bootstrap_ratio([1, 1], [0, 5], ["a", "b"]), "sum to 0 or less in 1 of 2 groups"),
+        (lambda: statistics.bootstrap_difference([1, 2], [1], ["a", "b"]), "same items in the same order"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
