@@ -8,9 +8,9 @@ from transformers import PreTrainedConfig
 class ConformerConfig(PreTrainedConfig):
     """Everything that decides the shape and the regularisation of a Conformer.
 
-    The defaults make the small recogniser (about 3 million parameters). `hidden_size=64, num_hidden_layers=2` makes
-    one for tests, `hidden_size=384, num_hidden_layers=9,
-    num_attention_heads=6` the base size (about 30 million).
+    The defaults make the small recogniser, about 3 million parameters. The tiny one, for tests, has about 100 thousand:
+    `hidden_size=64, intermediate_size=128, num_hidden_layers=2, subsampling_channels=8, num_mel_bins=40`. The base one
+    has about 30 million: `hidden_size=384, intermediate_size=1536, num_hidden_layers=9, num_attention_heads=6`.
 
     Args:
         vocab_size: Number of output symbols, the CTC blank included.
@@ -28,14 +28,14 @@ class ConformerConfig(PreTrainedConfig):
         layer_norm_eps: Added to the variance in layer normalisation.
         intermediate_ctc_layers: Layers (counted from 1) whose output also receives a CTC loss.
         intermediate_ctc_weight: Share of the loss that the intermediate layers carry together.
-        num_time_masks, time_mask_ratio: SpecAugment: how many stretches of time are masked in training, and the longest
-            one as a share of the utterance.
+        num_time_masks, time_mask_ratio: SpecAugment: how many stretches of time are masked in training, and the
+            longest one as a share of the utterance.
         num_frequency_masks, frequency_mask_bins: How many bands are masked, and the widest one in mel bins.
         pad_token_id: Id of the CTC blank, which also pads.
 
-    Source: Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Recognition". Deviations: rotary
-        instead of relative sinusoidal positions, layer instead of batch normalisation in the convolution module, so that
-        neither padding nor the number of processes changes what a batch computes.
+    Source: Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Recognition". Deviations:
+        rotary instead of relative sinusoidal positions; layer instead of batch normalisation in the convolution
+        module, so that neither padding nor the number of processes changes what a batch computes.
     """
 
     model_type = "antiphon_conformer"

@@ -7,9 +7,9 @@ from torch import nn
 class Dropout(nn.Module):
     """Zeroes elements with probability `p` in training and scales the rest by 1 / (1 - p).
 
-    On a CPU `torch.nn.functional.dropout` spends most of its time in drawing one Bernoulli number at a time. Here eight
-    decisions come from each 64-bit random integer, one per byte, which is several times as fast. The probability is
-    therefore rounded to a multiple of 1/256; the scale uses the rounded value, so the expectation stays exact.
+    On a CPU `torch.nn.functional.dropout` spends most of its time in drawing one Bernoulli number at a time. Here
+    eight decisions come from each 64-bit random integer, one per byte, which is several times as fast. The probability
+    is therefore rounded to a multiple of 1/256; the scale uses the rounded value, so the expectation stays exact.
 
     Args:
         p: Probability of zeroing an element.

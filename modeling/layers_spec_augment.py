@@ -7,8 +7,8 @@ from torch import nn
 class SpecAugment(nn.Module):
     """Sets random stretches of time and bands of frequency to zero, which is the mean of a normalised spectrogram.
 
-    Each item draws its own masks from torch's generator. Widths are uniform between zero and their limit, which for time
-    is a share of the item's own length, so that short utterances keep most of their frames.
+    Each item draws its own masks from torch's generator. Widths are uniform between zero and their limit, which for
+    time is a share of the item's own length, so that short utterances keep most of their frames.
 
     Args:
         config: Needs `num_time_masks`, `time_mask_ratio`, `num_frequency_masks`, `frequency_mask_bins`.
@@ -39,7 +39,7 @@ class SpecAugment(nn.Module):
 
 
 def _covered(lengths: torch.Tensor, limits: torch.Tensor, num_masks: int, size: int) -> torch.Tensor:
-    """Draws `num_masks` intervals inside each item's length and returns which of `size` places, (batch, size), they hit."""
+    """Draws `num_masks` intervals inside each item's length; returns which of `size` places they hit, (batch, size)."""
     shape = (lengths.shape[0], num_masks)
     widths = (torch.rand(shape, device=lengths.device) * (limits[:, None] + 1)).floor()
     starts = (torch.rand(shape, device=lengths.device) * (lengths[:, None] - widths + 1)).floor()

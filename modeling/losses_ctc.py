@@ -18,8 +18,8 @@ def ctc_loss(
         lengths: (batch,) real frames of each item.
         labels: (batch, symbols), -100 where ignored.
         blank_token_id: Id of the blank.
-        num_symbols: Target symbols in the whole optimiser step, when several batches or processes share one; by default
-            those of this batch. Then the sum over the parts equals the loss of one large batch.
+        num_symbols: Target symbols in the whole optimiser step, when several batches or processes share one; by
+            default those of this batch. Then the sum over the parts equals the loss of one large batch.
 
     Returns:
         A scalar; infinite if a target cannot be aligned with its frames, see `required_frames`.

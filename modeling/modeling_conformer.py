@@ -72,8 +72,8 @@ class ConformerPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        # The fixed small deviation that transformers uses suits widths of a thousand; these models are narrower, so each
-        # layer is scaled by its own fan-in.
+        # The fixed small deviation that transformers uses suits widths of a thousand; these models are narrower, so
+        # each layer is scaled by its own fan-in.
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
@@ -140,8 +140,8 @@ class ConformerModel(ConformerPreTrainedModel):
 class ConformerForCTC(ConformerPreTrainedModel):
     """A Conformer that writes: each output frame votes for a symbol or for the blank.
 
-    In training, layers named in `intermediate_ctc_layers` are read through the same head, and their losses join the main
-    one: (1 - w) * main + w * mean(intermediate), w = `intermediate_ctc_weight`.
+    In training, layers named in `intermediate_ctc_layers` are read through the same head, and their losses join the
+    main one: (1 - w) * main + w * mean(intermediate), w = `intermediate_ctc_weight`.
 
     Source: Lee and Watanabe 2021, "Intermediate Loss Regularization for CTC-based Speech Recognition", equation 12.
     """

@@ -1,0 +1,7 @@
+"""Processing of Antiphon: what turns sound and text into tensors and back."""
+
+from .feature_extraction_log_mel import LogMelFeatureExtractor
+from .processing_conformer import ConformerProcessor
+from .tokenization_character import CharacterTokenizer
+
+__all__ = ["CharacterTokenizer", "ConformerProcessor", "LogMelFeatureExtractor"]
