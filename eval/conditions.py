@@ -1,0 +1,69 @@
+"""The conditions that a number holds under: what was measured, on which machine, with which versions."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("antiphon", "datasets", "jiwer", "numpy", "scipy", "soundfile", "soxr", "torch", "transformers")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def records_sha256(records: Iterable[tuple[str | bytes, ...]]) -> str:
+    """Return one SHA-256 for a set of records, whatever order they come in.
+
+    Args:
+        records: such as (item id, text), or (item id, text, audio file) to tie the audio too.
+    """
+    digests = []
+    for record in records:
+        digest = hashlib.sha256()
+        for field in record:
+            data = field.encode() if isinstance(field, str) else field
+            # The length keeps ("ab", "c") and ("a", "bc") apart.
+            digest.update(len(data).to_bytes(8, "big") + data)
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that can change a result."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # run from a source tree: the absence is visible in the row
+    return versions
+
+
+def hardware_name(device: torch.device) -> str:
+    """Return what a speed was measured on, such as "AMD EPYC 7B13, 2 threads" or "NVIDIA H200"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor_name()}, {torch.get_num_threads()} threads"
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def normalizer_name(tokenizer) -> str:
+    """Return the name of a tokenizer's text normaliser with a digest of its rules, which travel in `tokenizer.json`."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
+    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+    return f"{type(tokenizer).__name__}.normalize_text ({digest[:12]})"

@@ -1,0 +1,34 @@
+"""Pick the rows of a corpus that a benchmark measures or that a model was trained on."""
+
+import re
+from collections.abc import Sequence
+
+from datasets import Dataset
+
+ALL_SPLITS = "all"
+
+
+def where(dataset: Dataset, conditions: Sequence[str]) -> Dataset:
+    """Keep the rows that meet all conditions, each `column=value` or `column!=value`, compared as text.
+
+    Raises:
+        ValueError: if a condition reads otherwise, names no column, or no row is left.
+    """
+    kept = range(len(dataset))
+    for condition in conditions:
+        match = re.fullmatch(r"(\w+?)(!?=)(.*)", condition)
+        if match is None or match[1] not in dataset.column_names:
+            raise ValueError(
+                f"`where` is {condition!r}; expected column=value or column!=value with one of the columns "
+                f"{', '.join(dataset.column_names)}."
+            )
+        column, equal, value = dataset[match[1]], match[2] == "=", match[3]
+        kept = [index for index in kept if (str(column[index]) == value) == equal]
+    if not kept:
+        raise ValueError(f"no row is left where {' and '.join(conditions)}; look at the values of these columns.")
+    return dataset.select(kept)
+
+
+def select_split(dataset: Dataset, split: str, conditions: Sequence[str] = ()) -> Dataset:
+    """Keep one split ("all" keeps every row) and, of it, the rows that meet the conditions."""
+    return where(dataset, [*([] if split == ALL_SPLITS else [f"split={split}"]), *conditions])

@@ -1,0 +1,134 @@
+"""Transcribe a corpus with a CTC checkpoint: batches of similar length, greedy or out of a closed list."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from antiphon.processing.audio_io import read_audio
+
+MAX_BATCH_SECONDS = 120.0  # padding included; bounds memory whatever the utterances' length
+MAX_BATCH_ITEMS = 64
+CANDIDATE_CHUNK = 512
+
+
+@dataclass
+class Transcription:
+    """What was recognised and how long it took.
+
+    Args:
+        texts: (items,) in the order of the dataset.
+        processing_seconds: (batches,) wall time of features, model and decoding; reading files is left out.
+        audio_seconds: (batches,) sound in each batch, without padding.
+    """
+
+    texts: list[str]
+    processing_seconds: list[float]
+    audio_seconds: list[float]
+
+
+@torch.inference_mode()
+def transcribe(
+    model, processor, dataset: Dataset, durations: Sequence[float], *, candidates: Sequence[str] = (), resample=False
+) -> Transcription:
+    """Transcribe every item of a dataset.
+
+    Args:
+        model: a CTC model such as `ConformerForCTC`, on its device, in evaluation mode.
+        processor: its processor.
+        dataset: with a column `audio` of undecoded `{"bytes", "path"}`.
+        durations: (items,) seconds, used to put items of similar length together.
+        candidates: transcripts of which the likeliest is chosen; greedy decoding if empty.
+        resample: whether audio at another rate than the model's is resampled instead of refused.
+    """
+    sampling_rate = processor.feature_extractor.sampling_rate
+    device = next(model.parameters()).device
+    candidate_ids = [torch.tensor(processor.tokenizer(text)["input_ids"]) for text in candidates]
+    texts = [""] * len(dataset)
+    processing_seconds, audio_seconds = [], []
+    with tqdm(total=len(dataset), desc="transcribing", unit="item", disable=None) as progress:
+        for batch in length_batches(durations):
+            waveforms = [
+                read_audio(audio["bytes"] or audio["path"], sampling_rate=sampling_rate, resample=resample)[0]
+                for audio in dataset.select(batch)["audio"]
+            ]
+            start = time.perf_counter()
+            inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(device)
+            output = model(**inputs)
+            if candidates:
+                choices = likeliest_candidates(
+                    output.logits, output.attention_mask, candidate_ids, model.config.pad_token_id
+                )
+                decoded = ["" if choice is None else candidates[choice] for choice in choices]
+            else:
+                decoded = [
+                    item["text"] for item in processor.decode_logits(output.logits.cpu(), output.attention_mask.cpu())
+                ]
+            processing_seconds.append(time.perf_counter() - start)
+            audio_seconds.append(sum(map(len, waveforms)) / sampling_rate)
+            for index, text in zip(batch, decoded):
+                texts[index] = text
+            progress.update(len(batch))
+    return Transcription(texts, processing_seconds, audio_seconds)
+
+
+def length_batches(
+    durations: Sequence[float], max_seconds: float = MAX_BATCH_SECONDS, max_items: int = MAX_BATCH_ITEMS
+) -> Iterator[list[int]]:
+    """Yield batches of item indices, longest first, so that a lack of memory shows at once.
+
+    Args:
+        durations: (items,) seconds.
+        max_seconds: most seconds in a batch after padding to its longest item; a longer item stands alone.
+        max_items: most items in a batch.
+    """
+    order = np.argsort(-np.asarray(durations, dtype=float), kind="stable").tolist()
+    while order:
+        longest = max(durations[order[0]], 1e-3)  # guards items of length 0
+        size = min(max_items, max(1, int(max_seconds / longest)))
+        yield order[:size]
+        order = order[size:]
+
+
+def likeliest_candidates(
+    logits: torch.Tensor, attention_mask: torch.Tensor, candidate_ids: Sequence[torch.Tensor], blank: int
+) -> list[int | None]:
+    """Choose the transcript with the highest CTC likelihood, summed over all its alignments.
+
+    Args:
+        logits: (batch, frames, vocab_size).
+        attention_mask: (batch, frames), 1 = real.
+        candidate_ids: each (symbols,), label ids of one transcript.
+        blank: id of the CTC blank.
+
+    Returns:
+        (batch,) index of the best candidate; None where the item is too short for every candidate.
+
+    Source: Graves et al. 2006, "Connectionist Temporal Classification", equation 8.
+    """
+    log_probabilities = logits.float().log_softmax(-1)
+    target_lengths = torch.tensor([len(ids) for ids in candidate_ids])
+    targets = torch.nn.utils.rnn.pad_sequence(list(candidate_ids), batch_first=True).to(logits.device)
+    choices = []
+    for item, length in zip(log_probabilities, attention_mask.sum(-1).tolist()):
+        losses = torch.cat(
+            [
+                F.ctc_loss(
+                    item[:length, None].expand(-1, len(chunk), -1),  # (frames, candidates, vocab_size)
+                    chunk,
+                    torch.full((len(chunk),), length),
+                    chunk_lengths,
+                    blank=blank,
+                    reduction="none",
+                )
+                for chunk, chunk_lengths in zip(targets.split(CANDIDATE_CHUNK), target_lengths.split(CANDIDATE_CHUNK))
+            ]
+        )
+        best = int(losses.argmin())
+        choices.append(best if torch.isfinite(losses[best]) else None)
+    return choices
