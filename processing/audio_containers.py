@@ -6,10 +6,12 @@ These checks read headers and checksums only and refuse what is not exactly the 
 
 What can be noticed depends on the format:
 
-- FLAC: every changed sample (MD5 of the samples, CRC of each frame) and every missing one.
+- FLAC: every changed sample (MD5 of the samples, CRC of each frame) and every missing one. Bytes after the last frame
+  are not looked at.
 - Ogg (Vorbis, Opus): every changed or missing byte (CRC, sequence number and end-of-stream flag of its pages).
-- MP3: broken or missing frames where an Xing/Info header counts them; else only a last frame cut in two. The sound
-  within a frame has no checksum (the one in a LAME tag is left stale by common gain editors, so it is not used).
+- MP3: broken frame headers; missing frames where an Xing/Info header counts them, else only a last frame cut in two.
+  The sound within a frame has no checksum (the one in a LAME tag is left stale by common gain editors, so it is not
+  used), and a wiped Xing/Info header looks like none: the encoder's padding is then not removed.
 - WAV: missing bytes and a header that contradicts itself. Changed samples cannot be noticed: WAV has no checksum.
 """
 
@@ -345,13 +347,17 @@ def _mp3_declared_frames(frame: bytes) -> int | None:
     version, mono = frame[1] >> 3 & 3, frame[3] >> 6 == _MP3_MONO
     side_info_bytes = (17 if mono else 32) if version == 3 else (9 if mono else 17)
     tag = 4 + side_info_bytes
-    if frame[tag : tag + 4] not in (b"Xing", b"Info") or not frame[tag + 7] & 1:
-        return None
-    # LAME and FFmpeg extend the header to 156 bytes; the delay and padding in it set the length of the audio.
-    extended = frame[tag + 7] & 15 == 15 and frame[tag + 120 : tag + 124] in (b"LAME", b"Lavf", b"Lavc")
-    checksum = int.from_bytes(frame[tag + 154 : tag + 156], "big") if extended else 0
+    is_named = frame[tag : tag + 4] in (b"Xing", b"Info")
+    # LAME and FFmpeg extend the header to 156 bytes. The decoder takes the delay and padding of any extension, which
+    # set the length of the audio, so its CRC must hold. Over empty side information the encoder's name cannot be
+    # sound: it tells such a header even where "Xing" itself is damaged.
+    is_signed = frame[tag + 120 : tag + 124] in (b"LAME", b"Lavf", b"Lavc") and not any(frame[4:tag])
+    is_extended = is_signed or (is_named and any(frame[tag + 120 : tag + 154]))
+    checksum = int.from_bytes(frame[tag + 154 : tag + 156], "big") if is_extended else 0
     if checksum and checksum != _crc16(frame[: tag + 154]):
         raise UndecodableAudioError(f"the Xing/Info header does not match its checksum; {_DAMAGED}")
+    if not is_named or not frame[tag + 7] & 1:
+        return None
     return int.from_bytes(frame[tag + 8 : tag + 12], "big")
 
 

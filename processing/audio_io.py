@@ -118,14 +118,21 @@ def resample_audio(waveform: np.ndarray, orig_sampling_rate: int, sampling_rate:
         (samples * sampling_rate / orig_sampling_rate, rounded,) float32; it may overshoot the input's peak slightly.
 
     Raises:
-        ValueError: `waveform` is not one-dimensional floating point, or a rate is not a positive integer.
+        NoSamplesError: `waveform` is empty, or too short for one sample at the new rate.
+        ValueError: it is not one-dimensional floating point, or a rate is not a positive integer.
     """
     waveform = _check_waveform(waveform)
     _check_sampling_rate("orig_sampling_rate", orig_sampling_rate)
     _check_sampling_rate("sampling_rate", sampling_rate)
     if orig_sampling_rate == sampling_rate:
         return waveform
-    return soxr.resample(waveform, orig_sampling_rate, sampling_rate, quality="HQ")
+    resampled = soxr.resample(waveform, orig_sampling_rate, sampling_rate, quality="HQ")
+    if not len(resampled):
+        raise NoSamplesError(
+            f"`waveform` has {len(waveform)} samples at {orig_sampling_rate} Hz, too few for one at "
+            f"{sampling_rate} Hz; give a longer clip"
+        )
+    return resampled
 
 
 def encode_audio(waveform: np.ndarray, sampling_rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
