@@ -216,7 +216,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         """
         if self.normalize == "utterance":
             raise ValueError(
-                "`normalize` is 'utterance', which needs the whole signal; stream with 'global' or 'none'."
+                "`normalize` is 'utterance', which needs the whole signal; use 'global' or 'none'."
             )
         return LogMelStream(self)
 

@@ -1,0 +1,108 @@
+"""Recipes: YAML files that say everything about a training, checked before anything starts."""
+
+import copy
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+
+SECTIONS = ("data", "model", "training", "run")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message says which key and what to do."""
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """YAML as people expect it: `1e-4` is a number, `no` and `on` are words, and a key stands once."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise RecipeError(f"`{key}` stands twice{node.start_mark}; keep one of them.")
+        return super().construct_mapping(node, deep)
+
+
+_RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+_RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tTfF"))
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> dict:
+    """Reads a recipe and applies overrides.
+
+    Args:
+        path: A YAML file with the sections `data`, `model`, `training` and `run`; or the name of a recipe that comes
+            with the package.
+        overrides: Texts such as `training.learning_rate=1e-3`; the value is YAML.
+
+    Raises:
+        RecipeError: for a missing file, broken YAML, an unknown section or an override without a place.
+    """
+    path = Path(path)
+    packaged = Path(__file__).parent / "recipes" / f"{path.stem}.yaml"
+    if not path.is_file() and packaged.is_file():
+        path = packaged
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in packaged.parent.glob("*.yaml")))
+        raise RecipeError(f"`{path}` is no recipe file; give a path or one of: {names}.")
+    recipe = _parse(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(recipe, dict):
+        raise RecipeError(f"`{path}` must hold the sections {', '.join(SECTIONS)}.")
+    check_keys(recipe, SECTIONS, "the recipe")
+    for section in SECTIONS:
+        recipe.setdefault(section, {})
+    for override in overrides:
+        _apply(recipe, override)
+    return recipe
+
+
+def _parse(text: str, origin: str):
+    try:
+        return yaml.load(text, Loader=_RecipeLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"`{origin}` is not valid YAML: {error}") from error
+
+
+def _apply(recipe: dict, override: str) -> None:
+    key, separator, value = override.partition("=")
+    *parents, last = key.split(".")
+    if not separator or not parents:
+        raise RecipeError(f"`{override}` must read section.key=value, e.g. training.learning_rate=1e-3.")
+    check_keys(parents[:1], SECTIONS, f"the override `{override}`")
+    section = recipe
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise RecipeError(f"`{override}` looks inside `{parent}`, which is not a section.")
+    section[last] = _parse(value, override)
+
+
+def check_keys(keys: Iterable[str], allowed: Iterable[str], where: str) -> None:
+    """Refuses keys that nobody reads, and suggests the nearest one that somebody does.
+
+    Raises:
+        RecipeError: naming the key, the place and the suggestion.
+    """
+    allowed = list(allowed)
+    for key in keys:
+        if key not in allowed:
+            nearest = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
+            hint = f"did you mean `{nearest[0]}`?" if nearest else f"known keys: {', '.join(sorted(allowed))}."
+            raise RecipeError(f"`{key}` is not a key of {where}; {hint}")
+
+
+def with_defaults(section: Mapping | None, defaults: Mapping, where: str) -> dict:
+    """Checks a section against its defaults' keys and fills what it leaves out."""
+    section = section or {}
+    check_keys(section, defaults, where)
+    return copy.deepcopy({**defaults, **section})

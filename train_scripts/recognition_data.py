@@ -1,0 +1,187 @@
+"""Speech and transcripts on their way into a recogniser: selection, order, augmentation, batches."""
+
+from dataclasses import dataclass, field
+
+import datasets
+import numpy as np
+import torch
+
+from antiphon.modeling.layers_subsampling import subsampled_lengths
+from antiphon.modeling.losses_ctc import required_frames
+from antiphon.processing import ConformerProcessor
+from antiphon.processing.audio_io import read_audio
+from antiphon.processing.corpora import load_corpus
+from antiphon.processing.corpora.augmentation import WaveformAugmentation
+
+from .recipes import RecipeError, with_defaults
+
+SOURCE_DEFAULTS = {"name": None, "where": {}, "exclude": {}, "options": {}, "repeat": 1}
+
+
+def load_sources(sources: list[dict], where: str) -> datasets.Dataset:
+    """Joins the corpora that a recipe names.
+
+    Args:
+        sources: One mapping each: `name` and `options` for `load_corpus`, `where` and `exclude` (column: value or list
+            of values) to choose rows, `repeat` to see the rows several times an epoch.
+        where: Part of the recipe, for error messages.
+
+    Raises:
+        RecipeError: for an unknown key or column, or a selection that leaves nothing.
+    """
+    if not sources:
+        raise RecipeError(f"`{where}` names no corpus; give a list such as `- name: fsdd`.")
+    parts = []
+    for source in sources:
+        source = with_defaults(source, SOURCE_DEFAULTS, f"`{where}`")
+        corpus = select_rows(load_corpus(source["name"], **source["options"]), source["where"], source["exclude"])
+        if len(corpus) == 0:
+            raise RecipeError(f"`{where}`: nothing of {source['name']!r} is left by `where` and `exclude`.")
+        columns = ["audio", "text", "speaker_id", "duration_seconds", "source", "split", "license"]
+        parts += [corpus.select_columns(columns)] * source["repeat"]
+    return datasets.concatenate_datasets(parts)
+
+
+def select_rows(corpus: datasets.Dataset, where: dict, exclude: dict) -> datasets.Dataset:
+    """Keeps the rows whose columns hold one of the values in `where` and none of those in `exclude`."""
+    keep = np.ones(len(corpus), dtype=bool)
+    for conditions, wanted in ((where, True), (exclude, False)):
+        for column, values in conditions.items():
+            if column not in corpus.column_names:
+                raise RecipeError(f"`{column}` is not a column of the corpus; it has {', '.join(corpus.column_names)}.")
+            values = values if isinstance(values, list) else [values]
+            keep &= np.isin(np.array(corpus[column], dtype=object), values) == wanted
+    return corpus.select(np.flatnonzero(keep))
+
+
+@dataclass
+class Dropped:
+    """How many utterances cannot be trained on, and why."""
+
+    empty_text: int = 0
+    unknown_symbols: int = 0
+    too_long: int = 0
+    too_short_for_text: int = 0
+    kept: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kept} utterances kept; dropped: {self.empty_text} without text, {self.unknown_symbols} with "
+            f"symbols that the tokenizer lacks, {self.too_long} too long, {self.too_short_for_text} too short for "
+            "their text"
+        )
+
+
+class RecognitionDataset(torch.utils.data.Dataset):
+    """Utterances as the Trainer reads them.
+
+    In training, order and augmentation are functions of (seed, epoch) alone: each epoch is cut into batches of similar
+    length, and the batches are shuffled. So a resumed run and a run on several processes see what one uninterrupted
+    process sees. The Trainer reads it with `train_sampling_strategy="sequential"` and announces each epoch.
+
+    Args:
+        corpus: Rows of `load_corpus`.
+        processor: Gives features and labels.
+        max_seconds: Longer utterances are dropped and counted.
+        resample: Whether audio of another rate is resampled; otherwise it is an error.
+        augmentation: Applied to waveforms, in training only.
+        batch_size: Utterances per optimiser step over all processes; None keeps the corpus' order (validation).
+        seed: Of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        corpus: datasets.Dataset,
+        processor: ConformerProcessor,
+        *,
+        max_seconds: float,
+        resample: bool = False,
+        augmentation: WaveformAugmentation | None = None,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ):
+        self.processor = processor
+        self.resample = resample
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.seed = seed
+        self.dropped = Dropped()
+        labels = [torch.tensor(ids) for ids in processor.tokenizer(list(corpus["text"]))["input_ids"]]
+        self.min_frames = [int(required_frames(ids[None])) for ids in labels]
+        kept = self._usable(labels, np.array(corpus["duration_seconds"]), max_seconds)
+        self.corpus = corpus.select(kept)
+        self.labels = [labels[index] for index in kept]
+        self.min_frames = [self.min_frames[index] for index in kept]
+        self.durations = np.array(self.corpus["duration_seconds"])
+        self.set_epoch(0)
+
+    def _usable(self, labels: list[torch.Tensor], durations: np.ndarray, max_seconds: float) -> list[int]:
+        kept, unknown = [], self.processor.tokenizer.unk_token_id
+        for index, (ids, duration) in enumerate(zip(labels, durations)):
+            if len(ids) == 0:
+                self.dropped.empty_text += 1
+            elif (ids == unknown).any():
+                self.dropped.unknown_symbols += 1
+            elif duration > max_seconds:
+                self.dropped.too_long += 1
+            elif self._output_frames(duration) < self.min_frames[index]:
+                self.dropped.too_short_for_text += 1
+            else:
+                kept.append(index)
+        self.dropped.kept = len(kept)
+        if not kept:
+            raise RecipeError(f"No utterance is left to use: {self.dropped}.")
+        return kept
+
+    def _output_frames(self, duration_seconds: float) -> int:
+        extractor = self.processor.feature_extractor
+        frames = 1 + int(duration_seconds * extractor.sampling_rate) // extractor.hop_length
+        return int(subsampled_lengths(torch.tensor(frames), self.processor.subsampling_factor))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Orders the utterances for an epoch; the Trainer calls this."""
+        self.epoch = epoch
+        self.order = np.arange(len(self.corpus))
+        if self.batch_size is None:
+            return
+        generator = np.random.default_rng([self.seed, epoch])
+        # Noise on the lengths lets different utterances meet in each epoch; a tenth wastes little padding.
+        noisy = self.durations * generator.uniform(0.9, 1.1, len(self.durations))
+        by_length = np.argsort(noisy, kind="stable")
+        batches = np.split(by_length, np.arange(self.batch_size, len(by_length), self.batch_size))
+        # The last batch may be smaller; it stays last, so that every process gets whole batches before it.
+        head, tail = batches[:-1], batches[-1:]
+        self.order = np.concatenate([head[index] for index in generator.permutation(len(head))] + tail)
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, position: int) -> dict:
+        """Returns `waveform` (samples,), float32, and `labels` (symbols,), int64."""
+        index = int(self.order[position])
+        audio = self.corpus[index]["audio"]
+        waveform, sampling_rate = read_audio(
+            audio["bytes"] or audio["path"], sampling_rate=self.processor.sampling_rate, resample=self.resample
+        )
+        if self.augmentation is not None:
+            augmented = self.augmentation(waveform, np.random.default_rng([self.seed, self.epoch, index]))
+            # A faster utterance can become too short for its text, whose loss would be infinite.
+            if self._output_frames(len(augmented) / sampling_rate) >= self.min_frames[index]:
+                waveform = augmented
+        return {"waveform": waveform, "labels": self.labels[index]}
+
+
+@dataclass
+class RecognitionCollator:
+    """Makes features and padded labels of a list of utterances."""
+
+    processor: ConformerProcessor = field(repr=False)
+
+    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        batch = self.processor(
+            audio=[item["waveform"] for item in items], sampling_rate=self.processor.sampling_rate, return_tensors="pt"
+        )
+        batch["labels"] = torch.nn.utils.rnn.pad_sequence(
+            [item["labels"] for item in items], batch_first=True, padding_value=-100
+        )
+        return dict(batch)

@@ -1,0 +1,98 @@
+"""What a run leaves behind: its recipe, its environment, its log, its checkpoint."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from antiphon.eval.conditions import hardware_name
+
+from .recipes import RecipeError
+
+
+class RunFolder:
+    """A folder that holds one training.
+
+    ```
+    recipe.yaml        the recipe as it was resolved
+    environment.json   packages, commit, hardware, command
+    log_history.json   what the Trainer logged
+    checkpoint/        model, processor and their code, ready for `from_pretrained`
+    trainer/           the Trainer's own checkpoints, to resume from
+    results/           rows that a benchmark wrote
+    samples/           pictures and sounds
+    hub/               the Hub repository that `publish.py` wrote
+    ```
+
+    Args:
+        path: Where the run lives; made if absent.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint"
+        self.trainer = self.path / "trainer"
+        self.results = self.path / "results"
+        self.samples = self.path / "samples"
+
+    def open(self, recipe: dict) -> None:
+        """Writes recipe and environment, or checks that a run to be resumed used the same recipe.
+
+        Raises:
+            RecipeError: if the folder holds a run of another recipe.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / "recipe.yaml"
+        if file.is_file():
+            before = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if before != json.loads(json.dumps(recipe)):
+                raise RecipeError(
+                    f"`run.folder` {self.path} holds a run of another recipe; choose another folder, or delete it."
+                )
+        write_text(file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+        write_json(self.path / "environment.json", describe_environment())
+
+    def last_trainer_checkpoint(self) -> str | None:
+        """The newest complete checkpoint of the Trainer; one that a kill left half-written is passed over."""
+        candidates = sorted(self.trainer.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+        # trainer_state.json is written after the weights and the optimiser
+        complete = [path for path in candidates if (path / "trainer_state.json").is_file()]
+        return str(complete[-1]) if complete else None
+
+
+def describe_environment() -> dict:
+    """Packages, commit, hardware and command of this process."""
+    folder = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
+    changes = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    packages = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": commit.stdout.strip() or None,
+        "git_changes": bool(changes.stdout.strip()),
+        "hardware": hardware_name(device),
+        "cpu_count": os.cpu_count(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "python": sys.version.split()[0],
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file at once or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value) -> None:
+    """Writes JSON at once or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

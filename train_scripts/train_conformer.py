@@ -1,0 +1,171 @@
+"""Trains a Conformer recogniser from random weights.
+
+    python train_scripts/train_conformer.py train_scripts/recipes/fsdd.yaml run.folder=runs/fsdd
+    accelerate launch train_scripts/train_conformer.py train_scripts/recipes/fsdd.yaml
+
+Run again with the same arguments after a kill: it goes on from the last checkpoint to the same result.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+
+from antiphon.eval.metric_loading import load_metric
+from antiphon.modeling import ConformerConfig, ConformerForCTC
+from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
+from antiphon.processing.corpora.augmentation import WaveformAugmentation
+from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset, load_sources
+from antiphon.train_scripts.run_folder import RunFolder, write_json
+
+DATA_DEFAULTS = {
+    "train": [],
+    "validation": [],
+    "sampling_rate": 16_000,
+    "resample": False,
+    "max_seconds": 20.0,
+    "alphabet": None,
+    "features": {},
+    "augmentation": {},
+}
+RUN_DEFAULTS = {"folder": None, "seed": 0, "early_stopping_patience": None}
+# What most recipes want; any argument of transformers' TrainingArguments may stand in the section `training`.
+TRAINING_DEFAULTS = {
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 5.0,
+    "num_train_epochs": 10,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "wer",
+    "greater_is_better": False,
+    "logging_steps": 20,
+    "report_to": "trackio",
+}
+
+
+def resolve(recipe: dict) -> dict:
+    """Fills in defaults and refuses keys that nothing reads."""
+    recipe = dict(recipe)
+    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
+    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    check_keys(recipe["model"], ConformerConfig().to_dict(), "`model`")
+    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
+    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
+    if not recipe["run"]["folder"]:
+        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
+    return recipe
+
+
+def build_processor(data: dict, texts: list[str], subsampling_factor: int) -> ConformerProcessor:
+    """Makes the feature extractor of the recipe and a tokenizer of the training texts."""
+    extractor = LogMelFeatureExtractor(sampling_rate=data["sampling_rate"], **data["features"])
+    tokenizer = CharacterTokenizer.from_corpus(texts, alphabet=data["alphabet"])
+    return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
+
+
+def best_ids(outputs: tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
+    """Keeps the most likely symbol of each frame, the blank at padding, instead of all logits in memory."""
+    logits, attention_mask = outputs[:2]
+    return logits.argmax(-1) * attention_mask
+
+
+def error_rates(prediction, tokenizer: CharacterTokenizer, metric) -> dict[str, float]:
+    """WER and CER of a validation pass."""
+    blank = tokenizer.pad_token_id
+    hypotheses = tokenizer.batch_decode(np.where(prediction.predictions < 0, blank, prediction.predictions))
+    label_ids = np.where(prediction.label_ids < 0, blank, prediction.label_ids)
+    references = [tokenizer.decode(ids, group_tokens=False) for ids in label_ids]
+    scores = metric.compute(predictions=hypotheses, references=references)
+    return {"wer": scores["wer"], "cer": scores["cer"]}
+
+
+def train(recipe: dict) -> RunFolder:
+    """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model."""
+    data, seed = recipe["data"], recipe["run"]["seed"]
+    run = RunFolder(recipe["run"]["folder"])
+    run.open(recipe)
+    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
+    arguments = TrainingArguments(
+        output_dir=str(run.trainer),
+        seed=seed,
+        train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
+        remove_unused_columns=False,
+        project="antiphon",
+        run_name=run.path.name,
+        **recipe["training"],
+    )
+    set_seed(seed)
+
+    sources = load_sources(data["train"], "data.train")
+    processor = build_processor(data, sources["text"], recipe["model"].get("subsampling_factor", 4))
+    dataset = partial(
+        RecognitionDataset, processor=processor, max_seconds=data["max_seconds"], resample=data["resample"], seed=seed
+    )
+    augmentation = data["augmentation"]
+    train_set = dataset(
+        sources,
+        augmentation=WaveformAugmentation(data["sampling_rate"], **augmentation) if augmentation else None,
+        batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
+    )
+    validation_set = dataset(load_sources(data["validation"], "data.validation"))
+    model = ConformerForCTC(
+        ConformerConfig(
+            vocab_size=len(processor.tokenizer),
+            num_mel_bins=processor.feature_extractor.feature_size,
+            pad_token_id=processor.tokenizer.pad_token_id,
+            **recipe["model"],
+        )
+    )
+    if arguments.process_index == 0:
+        print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}")
+        print(f"validation: {validation_set.dropped}", flush=True)
+
+    patience = recipe["run"]["early_stopping_patience"]
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=RecognitionCollator(processor),
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        processing_class=processor,
+        preprocess_logits_for_metrics=best_ids,
+        compute_metrics=partial(error_rates, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
+        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+    )
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
+    trainer.save_model(str(run.checkpoint))
+    if trainer.is_world_process_zero():
+        log = trainer.state.log_history
+        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    return run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
+    options = parser.parse_args(arguments)
+    try:
+        run = train(resolve(load_recipe(options.recipe, options.overrides)))
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+    print(f"checkpoint: {run.checkpoint}")
+
+
+if __name__ == "__main__":
+    main()
