@@ -9,7 +9,10 @@ ALL_SPLITS = "all"
 
 
 def where(dataset: Dataset, conditions: Sequence[str]) -> Dataset:
-    """Keep the rows that meet all conditions, each `column=value` or `column!=value`, compared as text.
+    """Keep the rows that meet all conditions, compared as text.
+
+    Args:
+        conditions: each `column=value` or `column!=value`; `column=a|b` means one of several values.
 
     Raises:
         ValueError: if a condition reads otherwise, names no column, or no row is left.
@@ -22,8 +25,8 @@ def where(dataset: Dataset, conditions: Sequence[str]) -> Dataset:
                 f"`where` is {condition!r}; expected column=value or column!=value with one of the columns "
                 f"{', '.join(dataset.column_names)}."
             )
-        column, equal, value = dataset[match[1]], match[2] == "=", match[3]
-        kept = [index for index in kept if (str(column[index]) == value) == equal]
+        column, equal, values = dataset[match[1]][:], match[2] == "=", match[3].split("|")
+        kept = [index for index in kept if (str(column[index]) in values) == equal]
     if not kept:
         raise ValueError(f"no row is left where {' and '.join(conditions)}; look at the values of these columns.")
     return dataset.select(kept)

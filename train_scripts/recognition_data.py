@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 import torch
 
+from antiphon.eval.selection import where
 from antiphon.modeling.layers_subsampling import subsampled_lengths
 from antiphon.modeling.losses_ctc import required_frames
 from antiphon.processing import ConformerProcessor
@@ -15,43 +16,46 @@ from antiphon.processing.corpora.augmentation import WaveformAugmentation
 
 from .recipes import RecipeError, with_defaults
 
-SOURCE_DEFAULTS = {"name": None, "where": {}, "exclude": {}, "options": {}, "repeat": 1}
+SOURCE_DEFAULTS = {"name": None, "where": [], "options": {}}
+COLUMNS = ["file_name", "audio", "text", "speaker_id", "duration_seconds", "source", "split", "license"]
 
 
-def load_sources(sources: list[dict], where: str) -> datasets.Dataset:
+def load_sources(sources: list[dict], section: str) -> datasets.Dataset:
     """Joins the corpora that a recipe names.
 
     Args:
-        sources: One mapping each: `name` and `options` for `load_corpus`, `where` and `exclude` (column: value or list
-            of values) to choose rows, `repeat` to see the rows several times an epoch.
-        where: Part of the recipe, for error messages.
+        sources: One mapping each: `name` and `options` for `load_corpus`, `where` a list of conditions such as
+            `split=train` or `speaker_id!=george` that choose rows.
+        section: Part of the recipe, for error messages.
 
     Raises:
-        RecipeError: for an unknown key or column, or a selection that leaves nothing.
+        RecipeError: for an unknown key, or no corpus.
+        ValueError: for an unknown column, or conditions that leave nothing.
     """
     if not sources:
-        raise RecipeError(f"`{where}` names no corpus; give a list such as `- name: fsdd`.")
+        raise RecipeError(f"`{section}` names no corpus; give a list such as `- name: fsdd`.")
     parts = []
     for source in sources:
-        source = with_defaults(source, SOURCE_DEFAULTS, f"`{where}`")
-        corpus = select_rows(load_corpus(source["name"], **source["options"]), source["where"], source["exclude"])
-        if len(corpus) == 0:
-            raise RecipeError(f"`{where}`: nothing of {source['name']!r} is left by `where` and `exclude`.")
-        columns = ["audio", "text", "speaker_id", "duration_seconds", "source", "split", "license"]
-        parts += [corpus.select_columns(columns)] * source["repeat"]
+        source = with_defaults(source, SOURCE_DEFAULTS, f"`{section}`")
+        corpus = where(load_corpus(source["name"], **source["options"]), source["where"])
+        parts.append(corpus.select_columns(COLUMNS))
     return datasets.concatenate_datasets(parts)
 
 
-def select_rows(corpus: datasets.Dataset, where: dict, exclude: dict) -> datasets.Dataset:
-    """Keeps the rows whose columns hold one of the values in `where` and none of those in `exclude`."""
-    keep = np.ones(len(corpus), dtype=bool)
-    for conditions, wanted in ((where, True), (exclude, False)):
-        for column, values in conditions.items():
-            if column not in corpus.column_names:
-                raise RecipeError(f"`{column}` is not a column of the corpus; it has {', '.join(corpus.column_names)}.")
-            values = values if isinstance(values, list) else [values]
-            keep &= np.isin(np.array(corpus[column], dtype=object), values) == wanted
-    return corpus.select(np.flatnonzero(keep))
+def describe_sources(corpus: datasets.Dataset) -> list[dict]:
+    """What a model card says of its training data: one entry per source, with its licences and extent."""
+    table = corpus.select_columns(["source", "license", "split", "speaker_id", "duration_seconds"]).to_pandas()
+    return [
+        {
+            "name": name,
+            "license": ", ".join(sorted(rows["license"].unique())),
+            "split": ", ".join(sorted(rows["split"].dropna().unique())),
+            "num_items": len(rows),
+            "num_speakers": rows["speaker_id"].nunique(),
+            "hours": round(rows["duration_seconds"].sum() / 3600, 3),
+        }
+        for name, rows in table.groupby("source")
+    ]
 
 
 @dataclass

@@ -22,6 +22,7 @@ class RunFolder:
     ```
     recipe.yaml        the recipe as it was resolved
     environment.json   packages, commit, hardware, command
+    training_data.json the corpora, their licences and extent
     log_history.json   what the Trainer logged
     checkpoint/        model, processor and their code, ready for `from_pretrained`
     trainer/           the Trainer's own checkpoints, to resume from
@@ -57,6 +58,11 @@ class RunFolder:
                 )
         write_text(file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
         write_json(self.path / "environment.json", describe_environment())
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training came to its end: the log is the last thing that it writes."""
+        return (self.path / "log_history.json").is_file()
 
     def last_trainer_checkpoint(self) -> str | None:
         """The newest complete checkpoint of the Trainer; one that a kill left half-written is passed over."""

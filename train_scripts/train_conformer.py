@@ -22,7 +22,12 @@ from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
-from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset, load_sources
+from antiphon.train_scripts.recognition_data import (
+    RecognitionCollator,
+    RecognitionDataset,
+    describe_sources,
+    load_sources,
+)
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 
 DATA_DEFAULTS = {
@@ -98,6 +103,9 @@ def train(recipe: dict) -> RunFolder:
     data, seed = recipe["data"], recipe["run"]["seed"]
     run = RunFolder(recipe["run"]["folder"])
     run.open(recipe)
+    if run.is_trained:
+        print(f"{run.path} is trained already; delete it to train anew")
+        return run
     os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     arguments = TrainingArguments(
         output_dir=str(run.trainer),
@@ -118,7 +126,7 @@ def train(recipe: dict) -> RunFolder:
     augmentation = data["augmentation"]
     train_set = dataset(
         sources,
-        augmentation=WaveformAugmentation(data["sampling_rate"], **augmentation) if augmentation else None,
+        augmentation=WaveformAugmentation.from_config(augmentation, data["sampling_rate"]) if augmentation else None,
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
     validation_set = dataset(load_sources(data["validation"], "data.validation"))
@@ -133,6 +141,7 @@ def train(recipe: dict) -> RunFolder:
     if arguments.process_index == 0:
         print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}")
         print(f"validation: {validation_set.dropped}", flush=True)
+        write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
 
     patience = recipe["run"]["early_stopping_patience"]
     trainer = Trainer(
