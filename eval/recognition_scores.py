@@ -68,6 +68,20 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
     }
 
 
+def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
+    """Say what training had already heard.
+
+    Args:
+        num_known: test speakers that are also in training; None if the training data is not given.
+        num_speakers: test speakers.
+    """
+    if num_known is None:
+        return ["training data not given: nothing says that these items were not trained on"]
+    if num_known == 0:
+        return []
+    return [f"measures known voices: {num_known} of {num_speakers} test speakers are also in training"]
+
+
 def _columns(items: pd.DataFrame, metric: str, prefix: str) -> tuple[pd.Series, pd.Series]:
     numerator, denominator = METRIC_COLUMNS[metric]
     ones = pd.Series(1, index=items.index)

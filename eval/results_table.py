@@ -1,0 +1,176 @@
+"""Write the tables of measured results into a README, from result rows and nothing else.
+
+    python eval/results_table.py README.md model_cards/*          rewrite what stands between the markers
+    python eval/results_table.py README.md model_cards/* --check  fail if that would change the file
+
+The markers are `<!-- results:begin -->` and `<!-- results:end -->`. Each set of conditions gets a table of its own.
+"""
+
+import sys
+from pathlib import Path
+
+if sys.path[0] == str(Path(__file__).parent):
+    # Run as a script, this folder's `statistics` would hide the standard library's.
+    del sys.path[0]
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
+from antiphon.eval.result_rows import find_rows, read_row
+from antiphon.eval.statistics import MIN_GROUPS_FOR_POPULATION
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+GROUP_METRICS = ("wer", "accuracy")  # shown for every group where there are too few groups for a claim about more
+
+
+def conditions_of(row: dict) -> dict[str, str]:
+    """Return what two rows must share to be compared: what was measured, and how."""
+    dataset, conditions = row["dataset"], row["conditions"]
+    return {
+        "benchmark": row["benchmark"],
+        "corpus": dataset["name"],
+        "split": dataset["split"],
+        **{
+            key: str(conditions.get(key))
+            for key in ("corpus_sha256", "split_sha256", "text_normalizer", "sampling_rate", "resample", "decoding")
+        },
+    }
+
+
+def results_table(rows: Mapping[str, dict], footnotes: Mapping[str, str] | None = None) -> str:
+    """Put rows into one table: each model's metrics, then what hearing nothing achieves.
+
+    Args:
+        rows: result rows by the name of their model; the first sets the conditions.
+        footnotes: by the name of a model, how its conditions differ from those of the first.
+
+    Raises:
+        ValueError: if conditions differ without a footnote that says so.
+    """
+    footnotes = footnotes or {}
+    shared = conditions_of(next(iter(rows.values())))
+    for model, row in rows.items():
+        different = {key: (value, shared[key]) for key, value in conditions_of(row).items() if value != shared[key]}
+        if different and model not in footnotes:
+            raise ValueError(
+                f"`rows` has {model!r} under other conditions than the first row (its own, the first's): {different}; "
+                "put it in a table of its own or pass a footnote for it."
+            )
+    metrics = {name: entry for row in rows.values() for name, entry in row["metrics"].items()}
+    first = next(iter(metrics))
+    headings = [f"{name} {'↑' if entry['higher_is_better'] else '↓'}" for name, entry in metrics.items()]
+    lines, notes = [], []
+    for model, row in rows.items():
+        label = model
+        if model in footnotes:
+            notes.append(footnotes[model])
+            label += f" [{len(notes)}]"
+        difference = _strongest_baseline(row, first).get("difference", {}).get(first)
+        measured = [format_interval(row["metrics"].get(name)) for name in metrics]
+        factor = (row.get("speed") or {}).get("real_time_factor")
+        lines.append([label, *measured, format_difference(difference, metrics[first]["unit"]), format_number(factor)])
+    lines += _baseline_lines(rows, list(metrics))
+    table = markdown_table(["model", *headings, f"{first} minus best baseline", "real-time factor"], lines)
+    return "\n\n".join([table, *(f"[{number}] {note}" for number, note in enumerate(notes, start=1))])
+
+
+def groups_table(rows: Mapping[str, dict], metric: str) -> str:
+    """Show one metric for every group (speaker) of the rows, one column per group, and the mean over groups."""
+    unit = next(iter(rows.values()))["metrics"][metric]["unit"]
+    groups = sorted({group for row in rows.values() for group in row["groups"]})
+    lines = []
+    for model, row in rows.items():
+        values = [row["groups"].get(group, {}).get(metric) for group in groups]
+        known = [value for value in values if value is not None]
+        mean = sum(known) / len(known) if known else None
+        lines.append([model, *(format_number(value, unit) for value in [*values, mean])])
+    return markdown_table([f"{metric} per group", *groups, "mean of groups"], lines)
+
+
+def results_section(paths: Sequence[Path]) -> str:
+    """Return all tables for some row files: one per set of conditions, with its conditions and claims in words."""
+    tables: dict[tuple, dict[str, dict]] = {}
+    for path in paths:
+        row = read_row(path)
+        rows = tables.setdefault(tuple(conditions_of(row).items()), {})
+        folder = path.resolve().parent
+        model = folder.parent.name if folder.name == "results" else folder.name
+        if model in rows:
+            raise ValueError(f"{path} is the second row of {model!r} for {row['benchmark']!r}; keep one of them.")
+        rows[model] = row
+    sections = [_section(tables[key]) for key in sorted(tables)]
+    return "\n\n".join(sections) if sections else "No results yet."
+
+
+def update_readme(readme: Path, section: str, *, check: bool = False) -> bool:
+    """Put a section between the markers of a README.
+
+    Args:
+        check: leave the file alone.
+
+    Returns:
+        Whether the file was out of date.
+
+    Raises:
+        ValueError: if the markers are missing or in the wrong order.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(
+            f"{readme} must hold {BEGIN} once and, after it, {END} once; add them where the tables belong."
+        )
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    updated = f"{before}{BEGIN}\n{section}\n{END}{after}"
+    if updated != text and not check:
+        readme.write_text(updated, encoding="utf-8")
+    return updated != text
+
+
+def _strongest_baseline(row: dict, metric: str) -> dict:
+    sign = -1 if row["metrics"][metric]["higher_is_better"] else 1
+    return min(row["baselines"].values(), key=lambda baseline: sign * baseline["metrics"][metric]["value"])
+
+
+def _baseline_lines(rows: Mapping[str, dict], metrics: Sequence[str]) -> list[list[str]]:
+    """One line for each different baseline: models trained on other texts have other best constants."""
+    lines = {}
+    for row in rows.values():
+        for name, baseline in row["baselines"].items():
+            label = f"baseline {name}: {baseline['description']}"
+            lines[label] = [label, *(format_interval(baseline["metrics"].get(metric)) for metric in metrics), "", ""]
+    return list(lines.values())
+
+
+def _section(rows: Mapping[str, dict]) -> str:
+    first = next(iter(rows.values()))
+    dataset, conditions = first["dataset"], first["conditions"]
+    group = str(conditions.get("group_by", "group")).removesuffix("_id")
+    details = [
+        f"`{dataset['name']}`, {dataset['split']} split, {dataset['num_items']} items",
+        f"95 % intervals resample each {group} as a whole",
+        *(f"{key.replace('_', ' ')} {conditions[key]}" for key in ("decoding", "sampling_rate") if key in conditions),
+    ]
+    parts = [f"### {first['benchmark']}", "; ".join(details) + ".", results_table(rows)]
+    if any(0 < len(row["groups"]) < MIN_GROUPS_FOR_POPULATION for row in rows.values() if row.get("groups")):
+        parts += [groups_table(rows, metric) for metric in first["metrics"] if metric in GROUP_METRICS]
+    claims = [f"- {model}: {claim}" for model, row in rows.items() for claim in row["claims"]]
+    return "\n\n".join([*parts, *(["\n".join(claims)] if claims else [])])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Update or check a README."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("readme", type=Path)
+    parser.add_argument("folders", type=Path, nargs="*", help="run or checkpoint folders with results/*.json")
+    parser.add_argument("--check", action="store_true", help="fail if the README is out of date, change nothing")
+    options = parser.parse_args(arguments)
+    stale = update_readme(options.readme, results_section(find_rows(options.folders)), check=options.check)
+    if stale and options.check:
+        raise SystemExit(f"{options.readme} is out of date; run the same command without --check and commit the file.")
+    print(f"{options.readme} {'updated' if stale else 'is up to date'}")
+
+
+if __name__ == "__main__":
+    main()

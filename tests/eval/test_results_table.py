@@ -1,0 +1,120 @@
+"""The README's tables come from rows, one table for each set of conditions."""
+
+import pytest
+from measured_rows import measure
+
+from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
+from antiphon.eval.result_rows import find_rows, read_row
+from antiphon.eval.results_table import BEGIN, END, main, results_section, results_table
+
+SPEAKERS = ["ann", "bea", "cat", "dot", "eve", "fay"]
+FEW_ERRORS = dict.fromkeys(SPEAKERS, 0) | {"dot": 1}
+
+
+@pytest.fixture
+def cards(tmp_path):
+    """Two models under the same conditions, one of them also with a lexicon."""
+    measure(tmp_path / "small" / "results", "words_test", FEW_ERRORS, SPEAKERS)
+    measure(tmp_path / "plain" / "results", "words_test", dict.fromkeys(SPEAKERS, 3), SPEAKERS)
+    measure(tmp_path / "small" / "results", "words_closed", FEW_ERRORS, SPEAKERS, decoding="closed vocabulary")
+    return [tmp_path / "plain", tmp_path / "small"]
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
+    return path
+
+
+def rows_named(cards, benchmark):
+    paths = [path for path in find_rows(cards) if path.stem == benchmark]
+    return {path.parent.parent.name: read_row(path) for path in paths}
+
+
+def test_a_table_holds_intervals_baseline_and_difference(cards):
+    lines = results_table(rows_named(cards, "words_test")).splitlines()
+    assert lines[0].startswith("| model | wer ↓ | cer ↓ | accuracy ↑ | wer minus best baseline |")
+    plain, small, baseline = lines[2:]
+    assert small.startswith("| small | 4.17 % (0.00 to 12.50) |")
+    assert "-70.83 points (-75.00 to -62.50), p = 0.0312" in small
+    assert plain.startswith("| plain | 75.00 % (75.00 to 75.00) |")
+    assert 'always answers "one"' in baseline
+    assert "| 75.00 % (75.00 to 75.00) |" in baseline
+
+
+def test_rows_of_other_conditions_need_a_footnote(cards):
+    rows = {"greedy": rows_named(cards, "words_test")["small"], "closed": rows_named(cards, "words_closed")["small"]}
+    rows["closed"]["benchmark"] = "words_test"
+    with pytest.raises(
+        ValueError, match=r"'closed' under other conditions .*'decoding'.*'closed vocabulary', 'greedy'"
+    ):
+        results_table(rows)
+    table = results_table(rows, {"closed": "chooses among 4 words"})
+    assert "| closed [1] |" in table
+    assert table.endswith("\n\n[1] chooses among 4 words")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"split_sha256": "0"}, {"text_normalizer": "none"}, {"sampling_rate": 16000}, {"decoding": "beam"}],
+)
+def test_each_condition_separates_tables(cards, tmp_path, change):
+    measure(tmp_path / "other" / "results", "words_test", FEW_ERRORS, SPEAKERS, **change)
+    section = results_section(find_rows([*cards, tmp_path / "other"]))
+    assert section.count("### words_test") == 2
+    assert section.count("### words_closed") == 1
+
+
+def test_few_speakers_are_all_shown_with_their_mean(cards):
+    section = results_section(find_rows(cards))
+    assert "| wer per group | ann | bea | cat | dot | eve | fay | mean of groups |" in section
+    assert "| small | 0.00 % | 0.00 % | 0.00 % | 25.00 % | 0.00 % | 0.00 % | 4.17 % |" in section
+    assert "| small | 100.00 % | 100.00 % | 100.00 % | 75.00 % | 100.00 % | 100.00 % | 95.83 % |" in section
+    assert "- small: cannot tell about a population from 6 speakers" in section
+    assert "- plain: NOT BETTER THAN HEARING NOTHING" in section
+
+
+def test_many_speakers_are_not_listed(tmp_path):
+    many = [f"s{index}" for index in range(12)]
+    measure(tmp_path / "m" / "results", "words_test", dict.fromkeys(many, 0), many)
+    assert "per group" not in results_section(find_rows([tmp_path / "m"]))
+
+
+def test_only_the_text_between_the_markers_changes(cards, readme, capsys):
+    main([str(readme), *map(str, cards)])
+    text = readme.read_text()
+    assert text.startswith(f"# Title\n\n{BEGIN}\n### words_closed")
+    assert text.endswith(f"{END}\n\nThe end.\n")
+    assert "old" not in text
+    main([str(readme), *map(str, cards), "--check"])
+    assert "is up to date" in capsys.readouterr().out
+
+
+def test_check_fails_on_a_stale_file_and_leaves_it(cards, readme):
+    before = readme.read_text()
+    with pytest.raises(SystemExit, match="out of date; run the same command without --check"):
+        main([str(readme), *map(str, cards), "--check"])
+    assert readme.read_text() == before
+
+
+def test_a_readme_without_markers_is_refused(cards, readme):
+    readme.write_text(f"{END}\n{BEGIN}\n")
+    with pytest.raises(ValueError, match="must hold <!-- results:begin --> once"):
+        main([str(readme), *map(str, cards)])
+
+
+def test_no_rows_say_so(readme):
+    main([str(readme)])
+    assert f"{BEGIN}\nNo results yet.\n{END}" in readme.read_text()
+
+
+def test_formats():
+    assert format_number(0.12345, "ratio") == "12.35 %"
+    assert (format_number(None), format_number(3.14159, "dB")) == ("–", "3.142 dB")
+    assert format_interval({"value": 0.5, "low": None, "high": None, "unit": "ratio"}) == "50.00 %"
+    assert format_interval({"value": 2.0, "low": 1.0, "high": 3.0, "unit": "dB"}) == "2 dB (1 to 3)"
+    assert format_interval(None) == "–"
+    difference = {"value": -0.1, "low": -0.2, "high": 0.0, "p_value": 1e-5}
+    assert format_difference(difference, "ratio") == "-10.00 points (-20.00 to 0.00), p < 0.0001"
+    assert markdown_table(["a"], [["x | y"]]) == "| a |\n| --- |\n| x \\| y |"
