@@ -1,5 +1,6 @@
 """The conditions that a number holds under: what was measured, on which machine, with which versions."""
 
+import datetime
 import hashlib
 import importlib.metadata
 import json
@@ -51,6 +52,15 @@ def hardware_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_processor_name()}, {torch.get_num_threads()} threads"
+
+
+def machine_conditions(device: torch.device) -> dict:
+    """Return the packages, hardware and date of a measurement made now, as a result row holds them."""
+    return {
+        "packages": package_versions(),
+        "hardware": hardware_name(device),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
 
 
 def _processor_name() -> str:

@@ -47,8 +47,8 @@ def pool_folds(paths: Sequence[Path], name: str, *, seed: int = 0) -> tuple[dict
     if len(repeated):
         raise ValueError(f"`paths` hold {len(repeated)} items in two folds, e.g. {repeated.iloc[0]!r}; pass each once.")
     summary = summarize_items(items, seed=seed)
-    known = [fold["conditions"]["num_known_speakers"] for fold in folds]
-    num_known = None if None in known else sum(known)
+    audits = [fold["conditions"]["audit"] for fold in folds]
+    num_known = None if None in audits else sum(audit["num_shared_groups"] for audit in audits)
     dataset = _pooled_dataset(folds, items)
     row = {
         "benchmark": name,
@@ -67,7 +67,6 @@ def pool_folds(paths: Sequence[Path], name: str, *, seed: int = 0) -> tuple[dict
         "conditions": {
             "corpus_sha256": _digest(fold["conditions"]["corpus_sha256"] for fold in folds),
             "split_sha256": records_sha256(zip(items["item_id"], items["reference"])),
-            "num_known_speakers": num_known,
             "group_by": summary["group_by"],
             **{key: _shared(key, [fold["conditions"][key] for fold in folds]) for key in SHARED_CONDITIONS},
             "hardware": "; ".join(sorted({fold["conditions"]["hardware"] for fold in folds})),

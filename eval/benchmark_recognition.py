@@ -1,0 +1,258 @@
+"""Measure a speech recogniser on a corpus split: error rates with intervals, a baseline that hears nothing, conditions.
+
+    python eval/benchmark_recognition.py runs/quickstart/checkpoint --corpus fsdd --split test --train-split train
+
+writes `results/<name>.json`, the result row, and `results/<name>_items.parquet`, every item that it was computed from,
+beside the checkpoint folder.
+"""
+
+import sys
+from pathlib import Path
+
+if sys.path[0] == str(Path(__file__).parent):
+    # Run as a script, this folder's `statistics` would hide the standard library's.
+    del sys.path[0]
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCTC, AutoProcessor
+
+from antiphon.eval.baselines import best_constant_transcript
+from antiphon.eval.conditions import file_sha256, machine_conditions, normalizer_name, records_sha256
+from antiphon.eval.metric_loading import load_metric
+from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
+from antiphon.eval.result_rows import read_row, write_row
+from antiphon.eval.selection import ALL_SPLITS, select_split
+from antiphon.eval.transcription import Transcription, transcribe
+from antiphon.processing.corpora import audit_split, decode, item_ids, load_corpus
+
+
+def benchmark_recognition(
+    checkpoint: str | Path,
+    test: Dataset,
+    *,
+    name: str,
+    corpus: str,
+    split: str = "test",
+    train: Dataset | None = None,
+    out: str | Path | None = None,
+    lexicon: Sequence[str] = (),
+    resample: bool = False,
+    speaker_dependent: bool = False,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> dict:
+    """Measure a checkpoint and write its result row.
+
+    Args:
+        checkpoint: folder with `model.safetensors`, configuration, processor and code.
+        test: the items to measure on, as `load_corpus` returns them.
+        name: of the benchmark; conditions that must not be mixed (lexicon, split) deserve names of their own.
+        corpus, split: what `test` is, for the row.
+        train: what the checkpoint was trained on: gives the constant transcript, and the split is audited against it.
+        out: folder for the row and the items; `results` beside the checkpoint folder if None.
+        lexicon: transcripts of which the likeliest is chosen; greedy decoding if empty.
+        resample: whether audio at another rate than the model's is resampled instead of refused.
+        speaker_dependent: accept that test speakers are also in training; the row then says so.
+        device: where the model runs.
+        seed: of the bootstrap.
+
+    Returns:
+        The row, as written.
+
+    Raises:
+        ValueError: no items, or an item without a text.
+        CorpusError: names of items that are missing or not unique.
+        SplitLeakageError: training and test share what they must not.
+    """
+    checkpoint = Path(checkpoint)
+    names, texts, durations = item_ids(test), _texts(test, "test"), _durations(test)
+    train_texts = [] if train is None else _texts(train, "train")
+    # Before the work: an audit that refuses spares it.
+    audit = None if train is None else audit_split(train, test, speaker_dependent=speaker_dependent)
+    num_known = None if audit is None else audit.num_shared_groups
+    processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+    model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval().to(device)
+    references, train_texts, candidates = (
+        [processor.tokenizer.normalize_text(text) for text in given] for given in (texts, train_texts, lexicon)
+    )
+
+    transcription = transcribe(model, processor, test, durations, candidates=sorted(set(candidates)), resample=resample)
+    hypotheses = [processor.tokenizer.normalize_text(text) for text in transcription.texts]
+    constant = best_constant_transcript(train_texts)
+    items = score_items(names, test["speaker_id"], references, hypotheses, constant, durations)
+    summary = summarize_items(items, seed=seed)
+    dataset = _describe_dataset(test, corpus, split, durations)
+    row = {
+        "benchmark": name,
+        "task": "automatic-speech-recognition",
+        "dataset": dataset,
+        **_describe_checkpoint(checkpoint, model),
+        "metrics": summary["metrics"],
+        "groups": summary["groups"],
+        "baselines": summary["baselines"],
+        "claims": summary["claims"] + training_claims(num_known, dataset["num_speakers"]),
+        "conditions": {
+            "corpus_sha256": records_sha256(zip(names, references, map(_audio_bytes, test["audio"]))),
+            "split_sha256": records_sha256(zip(names, references)),
+            "train_split_sha256": None if train is None else _train_sha256(train, train_texts),
+            "group_by": summary["group_by"],
+            "text_normalizer": normalizer_name(processor.tokenizer),
+            "sampling_rate": processor.feature_extractor.sampling_rate,
+            "resample": resample,
+            "decoding": _decoding_name(candidates),
+            "audit": None if audit is None else audit.to_dict(),
+            "seed": seed,
+            **machine_conditions(torch.device(device)),
+        },
+        "speed": _speed(transcription),
+    }
+    return read_row(write_row(row, items, checkpoint.parent / "results" if out is None else out))
+
+
+def _texts(dataset: Dataset, argument: str) -> list[str]:
+    texts = dataset["text"][:]
+    if None in texts:
+        raise ValueError(
+            f"`{argument}` has {texts.count(None)} items without a text; expected a transcript for each. "
+            "Leave those items out openly, e.g. with a `where` condition."
+        )
+    return texts
+
+
+def _train_sha256(train: Dataset, texts: Sequence[str]) -> str:
+    # Training may see an item several times and mix corpora, so names need neither exist nor differ.
+    return records_sha256((name or "", text) for name, text in zip(train["file_name"], texts))
+
+
+def _durations(dataset: Dataset) -> list[float]:
+    durations = dataset["duration_seconds"][:]
+    for index, duration in enumerate(durations):
+        if duration is None:
+            waveform, sampling_rate = decode(dataset[index])
+            durations[index] = len(waveform) / sampling_rate
+    return durations
+
+
+def _audio_bytes(audio: dict) -> bytes:
+    return audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
+
+
+def _describe_dataset(dataset: Dataset, corpus: str, split: str, durations: Sequence[float]) -> dict:
+    return {
+        "name": corpus,
+        "license": ", ".join(sorted(set(dataset["license"]))),
+        "split": split,
+        "num_items": len(dataset),
+        "num_speakers": len(set(dataset["speaker_id"]) - {None}),
+        "hours": sum(durations) / 3600,
+    }
+
+
+def _describe_checkpoint(checkpoint: Path, model: torch.nn.Module) -> dict:
+    weights = checkpoint / "model.safetensors"
+    return {
+        "checkpoint_sha256": file_sha256(weights),
+        "model": {
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "bytes": weights.stat().st_size,
+        },
+    }
+
+
+def _decoding_name(candidates: Sequence[str]) -> str:
+    if not candidates:
+        return "greedy"
+    distinct = set(candidates)
+    digest = records_sha256((text,) for text in distinct)
+    return f"closed vocabulary of {len(distinct)} transcripts ({digest[:12]})"
+
+
+def _speed(transcription: Transcription) -> dict:
+    measured = load_metric("real_time_factor").compute(
+        predictions=transcription.processing_seconds, references=transcription.audio_seconds
+    )
+    return {"real_time_factor": measured["real_time_factor"], "audio_seconds": measured["audio_seconds"]}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint")
+    parser.add_argument("--corpus", required=True, help="as load_corpus takes it: a folder, a name or a Hub dataset id")
+    parser.add_argument("--split", default="test", help='split to measure on; "all" takes every row')
+    parser.add_argument("--where", nargs="+", default=[], metavar="COLUMN=VALUE", help="rows to measure on; also !=")
+    parser.add_argument("--train-corpus", help="corpus trained on; --corpus if only --train-split is given")
+    parser.add_argument("--train-split", help="split trained on: gives the baseline and is audited against")
+    parser.add_argument("--train-where", nargs="+", default=[], metavar="COLUMN=VALUE", help="rows trained on")
+    parser.add_argument("--name", help="name of the benchmark; <corpus>_<split> if left out")
+    parser.add_argument("--out", type=Path, help="folder for the results; `results` beside the checkpoint if left out")
+    parser.add_argument(
+        "--lexicon",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="choose among these transcripts, one per line, or among those of the training split if no file is named",
+    )
+    parser.add_argument("--resample", action="store_true", help="resample audio at another rate instead of refusing it")
+    parser.add_argument("--speaker-dependent", action="store_true", help="accept test speakers that are in training")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Load the corpus, measure the checkpoint, print the row's figures."""
+    options = parse_arguments(arguments)
+    test = select_split(load_corpus(options.corpus), options.split, options.where)
+    train = None
+    if options.train_split or options.train_corpus:
+        train_corpus = load_corpus(options.train_corpus or options.corpus)
+        train = select_split(train_corpus, options.train_split or ALL_SPLITS, options.train_where)
+    corpus = Path(options.corpus).name
+    row = benchmark_recognition(
+        options.checkpoint,
+        test,
+        name=options.name or f"{corpus}_{options.split}" + ("_lexicon" if options.lexicon is not None else ""),
+        corpus=corpus,
+        split=" ".join([options.split, *options.where]),
+        train=train,
+        out=options.out,
+        lexicon=_read_lexicon(options.lexicon, train),
+        resample=options.resample,
+        speaker_dependent=options.speaker_dependent,
+        device=options.device,
+        seed=options.seed,
+    )
+    print(format_row(row))
+
+
+def _read_lexicon(lexicon: str | None, train: Dataset | None) -> list[str]:
+    if lexicon is None:
+        return []
+    if lexicon:
+        return [line for line in Path(lexicon).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if train is None:
+        raise ValueError("`--lexicon` names no file and no training split is given; pass FILE or --train-split.")
+    return _texts(train, "train")
+
+
+def format_row(row: dict) -> str:
+    """Return the figures of a row as lines of text: metrics with intervals, the baseline, every speaker, claims."""
+    baseline = row["baselines"]["best_constant_transcript"]["metrics"]
+    lines = [f"{row['benchmark']}: {row['dataset']['num_items']} items, {row['dataset']['num_speakers']} speakers"]
+    for metric, entry in row["metrics"].items():
+        interval = "no interval" if entry["num_groups"] == 1 else f"{entry['low']:.2%} to {entry['high']:.2%}"
+        lines.append(
+            f"  {metric:<9}{entry['value']:8.2%}  ({interval}); hearing nothing {baseline[metric]['value']:.2%}"
+        )
+    for speaker, group in row["groups"].items():
+        lines.append(f"    {speaker:<20} WER {group['wer']:8.2%}  accuracy {group['accuracy']:8.2%}  n {group['n']}")
+    return "\n".join([*lines, *(f"  {claim}" for claim in row["claims"])])
+
+
+if __name__ == "__main__":
+    main()
