@@ -48,9 +48,7 @@ class HubFile:
 
     @property
     def pointer(self) -> bytes:
-        return (
-            f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n".encode()
-        )
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n".encode()
 
     @property
     def blob_id(self) -> str:

@@ -1,0 +1,278 @@
+"""Writes the model card of a run: every number in it comes from the run folder, none from a hand.
+
+A new task needs one entry in `TASKS`; the tests run its snippet as printed.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon.eval.conditions import file_sha256
+from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
+from antiphon.train_scripts.hub_metadata import card_metadata
+from antiphon.train_scripts.trained_run import WEIGHTS, PublishError, TrainedRun
+
+MAX_GROUPS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """What a card says about every model of one task.
+
+    Args:
+        purpose: One sentence; what goes in and what comes out.
+        usage: A complete program of five lines after its imports; `MODEL` stands for the repository or folder.
+        limits: What follows from the task itself.
+        misuse: What the model must not be used for.
+    """
+
+    purpose: str
+    usage: str
+    limits: str
+    misuse: str
+
+
+TASKS = {
+    "automatic-speech-recognition": TaskText(
+        purpose="Speech goes in, its words come out, each with the time at which it was recognised.",
+        usage="""\
+import soundfile
+from transformers import AutoModelForCTC, AutoProcessor
+
+processor = AutoProcessor.from_pretrained("MODEL", trust_remote_code=True)
+model = AutoModelForCTC.from_pretrained("MODEL", trust_remote_code=True)
+waveform, sampling_rate = soundfile.read("speech.wav", dtype="float32")
+outputs = model(**processor(audio=waveform, sampling_rate=sampling_rate))
+print(processor.decode_logits(outputs.logits, outputs.attention_mask)[0]["text"])
+""",
+        limits="It may write words even when nobody speaks, knows only the language, vocabulary, microphones and noise "
+        "of its training data, and does not tell speakers apart.",
+        misuse="Do not use a transcript as evidence about a person, and do not transcribe people who have not agreed.",
+    ),
+}
+
+
+def render_card(run: TrainedRun, title: str, model_id: str, license: str, repository_url: str | None = None) -> str:
+    """The `README.md` of a published checkpoint, metadata included.
+
+    Args:
+        run: The checked run.
+        title: Name of the model.
+        model_id: What a user passes to `from_pretrained`.
+        license: Licence identifier of the weights.
+        repository_url: Where the repository is on the Hub, if it is there.
+
+    Raises:
+        PublishError: if no text is known for the task of a result.
+    """
+    task = next(iter(run.results.values()))["task"]
+    if task not in TASKS:
+        raise PublishError(
+            f"no card text for the task {task!r}; add it to TASKS in model_card.py, beside {', '.join(TASKS)}"
+        )
+    text = TASKS[task]
+    sections = {
+        f"# {title}": _what_it_is(run, text),
+        "## How to use it": _usage(run, text, model_id),
+        "## Training data": _training_data(run, license),
+        "## Results": _results(run),
+        "## Recipe": f"```yaml\n{run.recipe.strip()}\n```",
+        "## What failed": "\n".join(f"- {line}" for line in _failures(run)),
+        "## Limits": "\n".join(f"- {line}" for line in _limits(run, text)),
+        "## Misuse": text.misuse,
+        "## Cost and hardware": _cost(run),
+        "## Notes": run.notes,
+        "## Citation": _citation(run, title, repository_url),
+    }
+    body = "\n\n".join(f"{heading}\n\n{content}" for heading, content in sections.items() if content)
+    return f"---\n{card_metadata(run, title, license, repository_url).to_yaml().strip()}\n---\n\n{body}\n"
+
+
+def summarize_log(log_history: list[dict]) -> dict:
+    """The part of the Trainer's log that is published: totals, and every evaluation.
+
+    `train_seconds` adds up the sessions that ended by themselves; a killed session leaves no total.
+    """
+    totals = [entry for entry in log_history if "train_runtime" in entry]
+    return {
+        "steps": max((entry.get("step", 0) for entry in log_history), default=0),
+        "epochs": max((entry.get("epoch") or 0 for entry in log_history), default=0),
+        "train_seconds": round(sum(entry["train_runtime"] for entry in totals), 1) if totals else None,
+        "train_loss": totals[-1].get("train_loss") if totals else None,
+        "evaluations": [entry for entry in log_history if any(key.startswith("eval_") for key in entry)],
+    }
+
+
+def _what_it_is(run: TrainedRun, text: TaskText) -> str:
+    architecture = run.config["architectures"][0]
+    weights = run.checkpoint / WEIGHTS
+    facts = {"Architecture": f"`{architecture}` (`{run.config['model_type']}`)"}
+    if parameters := next(iter(run.results.values())).get("model", {}).get("parameters"):
+        facts["Parameters"] = f"{parameters:,}"
+    facts["Weights"] = f"{weights.stat().st_size / 1e6:.1f} MB, sha256 `{file_sha256(weights)}`"
+    if sampling_rate := _sampling_rate(run):
+        facts["Audio"] = f"mono, {sampling_rate} Hz"
+    summary = _docstrings(run.checkpoint).get(architecture, "").strip().split("\n\n")[0]
+    return f"{summary}\n\n{text.purpose}\n\n{markdown_table(['', ''], facts.items())}".strip()
+
+
+def _usage(run: TrainedRun, text: TaskText, model_id: str) -> str:
+    usage = f"```python\n{text.usage.replace('MODEL', model_id)}```"
+    if "auto_map" in run.config:
+        usage += (
+            "\n\n`trust_remote_code=True` runs the Python files of this repository; read them first. With Antiphon "
+            "installed, `import antiphon.modeling, antiphon.processing` makes it unnecessary."
+        )
+    return usage
+
+
+def _training_data(run: TrainedRun, license: str) -> str:
+    columns = ["name", "split", "license", "num_items", "num_speakers", "hours"]
+    columns = [column for column in columns if any(corpus.get(column) for corpus in run.training_data)]
+    rows = [[_one_line(corpus.get(column)) for column in columns] for corpus in run.training_data]
+    licences = f"The weights are published under {license}; the licences above stay with the data."
+    return f"{markdown_table(columns, rows)}\n\n{licences}"
+
+
+def _results(run: TrainedRun) -> str:
+    return "\n\n".join(_benchmark(row) for row in run.results.values())
+
+
+def _benchmark(row: dict) -> str:
+    """One benchmark: its own tables, since rows measured under different conditions are never put in one."""
+    dataset, conditions = row["dataset"], row["conditions"]
+    size = {"items": dataset.get("num_items"), "speakers": dataset.get("num_speakers"), "hours": dataset.get("hours")}
+    measured_on = ", ".join(f"{_one_line(count)} {unit}" for unit, count in size.items() if count is not None)
+    introduction = f"`{dataset['name']}`, {dataset['split']} split, {measured_on or 'of unknown size'}; "
+    introduction += f"licence {_one_line(dataset.get('license'))}."
+    if group := conditions.get("group_by"):
+        introduction += f" In parentheses: 95 % confidence interval, resampling whole groups (`{group}`)."
+    parts = [f"### {row['benchmark']}", introduction, _metric_table(row)]
+    if row["claims"]:
+        parts.append("\n".join(f"- {claim}" for claim in row["claims"]))
+    if row.get("groups"):
+        parts.append(_group_table(row))
+    details = "\n".join(f"{key}: {_one_line(value)}" for key, value in conditions.items())
+    parts.append(f"<details><summary>Conditions</summary>\n\n```text\n{details}\n```\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def _metric_table(row: dict) -> str:
+    metrics = row["metrics"]
+    headings = [f"{name} {'↑' if result.get('higher_is_better') else '↓'}" for name, result in metrics.items()]
+    lines = [["**this model**", *(f"**{format_interval(result)}**" for result in metrics.values())]]
+    for name, baseline in row["baselines"].items():
+        description = _one_line(baseline.get("description", "baseline"))
+        figures = [format_interval(baseline["metrics"].get(metric)) for metric in metrics]
+        lines.append([f"{name}: {description}", *figures])
+        if difference := baseline.get("difference"):
+            verdict = {True: "; beaten", False: "; NOT BEATEN"}.get(baseline.get("beaten"), "")
+            figures = [format_difference(difference.get(metric), metrics[metric].get("unit")) for metric in metrics]
+            lines.append([f"this model minus {name}{verdict}", *figures])
+    return markdown_table(["", *headings], lines)
+
+
+def _group_table(row: dict) -> str:
+    metrics, groups = row["metrics"], row["groups"]
+    shown = [name for name in metrics if any(name in values for values in groups.values())]
+    ordered = sorted(groups) if len(groups) <= MAX_GROUPS_SHOWN else _worst_first(row)[:MAX_GROUPS_SHOWN]
+    lines = [
+        [
+            group,
+            *(format_number(groups[group].get(name), metrics[name].get("unit")) for name in shown),
+            _one_line(groups[group].get("n")),
+        ]
+        for group in ordered
+    ]
+    table = markdown_table([row["conditions"].get("group_by", "group"), *shown, "n"], lines)
+    if len(groups) > MAX_GROUPS_SHOWN:
+        table = f"The worst {MAX_GROUPS_SHOWN} of {len(groups)} groups; all are in `results/`.\n\n{table}"
+    return table
+
+
+def _worst_first(row: dict) -> list[str]:
+    """Groups ordered by the benchmark's first metric."""
+    metric, result = next(iter(row["metrics"].items()))
+    measured = {group: values[metric] for group, values in row["groups"].items() if values.get(metric) is not None}
+    return sorted(measured, key=measured.get, reverse=not result.get("higher_is_better"))
+
+
+def _failures(run: TrainedRun) -> Iterable[str]:
+    """What the results themselves show; prose about what was tried belongs into notes.md."""
+    for row in run.results.values():
+        for name, baseline in row["baselines"].items():
+            if baseline.get("beaten") is False:
+                yield f"{row['benchmark']}: the baseline `{name}` was not beaten."
+        if len(groups := _worst_first(row) if row.get("groups") else []) > 1:
+            metric, result = next(iter(row["metrics"].items()))
+            worst, best = (
+                f"{group} ({format_number(row['groups'][group][metric], result.get('unit'))})"
+                for group in (groups[0], groups[-1])
+            )
+            yield f"{row['benchmark']}: {metric} is worst for {worst} and best for {best}."
+    if not run.notes:
+        yield "Nobody wrote down what else was tried and failed."
+
+
+def _limits(run: TrainedRun, text: TaskText) -> Iterable[str]:
+    yield text.limits
+    if sampling_rate := _sampling_rate(run):
+        yield f"It expects {sampling_rate} Hz and refuses other rates; resample first."
+    yield "The results hold under the conditions printed with them and say nothing about other data."
+
+
+def _cost(run: TrainedRun) -> str:
+    log = summarize_log(run.log_history)
+    seconds = "a time that was not logged" if log["train_seconds"] is None else f"{log['train_seconds']:.0f} s"
+    parts = [f"Trained for {log['steps']} steps ({log['epochs']:.1f} epochs) in {seconds}."]
+    if hardware := run.environment.get("hardware"):
+        parts.append(f"Hardware: {_one_line(hardware)}.")
+    for row in run.results.values():
+        if factor := row.get("speed", {}).get("real_time_factor"):
+            where = row["conditions"].get("hardware") or "the same hardware"
+            parts.append(f"Inference ({row['benchmark']}): real-time factor {factor:.3g} on {_one_line(where)}.")
+    return "\n\n".join(parts)
+
+
+def _citation(run: TrainedRun, title: str, repository_url: str | None) -> str:
+    sources = []
+    for docstring in _docstrings(run.checkpoint).values():
+        for source in re.findall(r"Source:\s*(.+?)(?:\n\s*\n|\Z)", docstring, re.DOTALL):
+            sources.append("- " + " ".join(source.split()))
+    year = max(str(row["conditions"].get("date", ""))[:4] for row in run.results.values())
+    fields = {"title": title, "url": repository_url, "year": year, "note": "Trained with Antiphon"}
+    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
+    entry = f"@misc{{{re.sub(r'[^A-Za-z0-9]+', '_', title)},\n{lines}\n}}"
+    built_on = f"It builds on:\n\n{chr(10).join(dict.fromkeys(sources))}\n\n" if sources else ""
+    return f"{built_on}```bibtex\n{entry}\n```"
+
+
+def _docstrings(checkpoint: Path) -> dict[str, str]:
+    """Class name -> docstring, of the custom code in a checkpoint. Parsed, never imported."""
+    docstrings = {}
+    for path in sorted(checkpoint.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                docstrings[node.name] = ast.get_docstring(node) or ""
+    return docstrings
+
+
+def _sampling_rate(run: TrainedRun) -> int | None:
+    settings = run.processor_config
+    return settings.get("feature_extractor", settings).get("sampling_rate") or run.config.get("sampling_rate")
+
+
+def _one_line(value) -> str:
+    """A value of any JSON type on one line."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_one_line(item)}" for key, item in value.items())
+    return json.dumps(value, ensure_ascii=False)
