@@ -135,6 +135,8 @@ def _check_wav(stream: BinaryIO, num_bytes: int) -> AudioContainer:
         if len(header) < 8:
             raise TruncatedAudioError(f"it ends inside the chunk header at byte {start - len(header)}; copy it again")
         chunk, size = struct.unpack("<4sI", header)
+        if (chunk == b"fmt " and bytes_per_frame) or (chunk == b"data" and data_bytes is not None):
+            raise UndecodableAudioError(f"a second {chunk!r} chunk at byte {start - 8}, expected one; {_DAMAGED}")
         if chunk == b"ds64":
             riff_size, wide_data_bytes = struct.unpack("<QQ", stream.read(16).ljust(16, b"\0"))
         elif chunk == b"fmt ":
@@ -289,6 +291,9 @@ _MP3_MONO = 3
 def _check_mp3(data: bytes) -> AudioContainer:
     """Walks the frames: each follows the one before with the same version, layer and rate; the last one is whole.
 
+    Without an Xing/Info header libsndfile guesses the length from the first frame's bitrate, so a file of varying
+    bitrate is read only where that guess is not too short; the frames counted here tell.
+
     Source: ISO/IEC 11172-3 and 13818-3 for the frame header; the Xing/Info header counts the frames after it.
     """
     first = position = _mp3_audio_start(data)
@@ -314,7 +319,9 @@ def _check_mp3(data: bytes) -> AudioContainer:
     if declared is not None and num_frames not in (declared, declared + 1):
         error = TruncatedAudioError if num_frames < declared else UndecodableAudioError
         raise error(f"the Xing/Info header declares {declared} MP3 frames, got {num_frames - 1}; {_DAMAGED}")
-    return AudioContainer("MP3")
+    if declared is not None:  # the decoder removes the encoder's padding, which the extended header tells
+        return AudioContainer("MP3")
+    return AudioContainer("MP3", num_frames * (1152 if reference >> 19 & 3 == 3 else 576))
 
 
 def _mp3_audio_start(data: bytes) -> int:

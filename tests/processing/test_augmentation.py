@@ -95,6 +95,17 @@ def test_recorded_noise_is_a_passage_at_the_snr(tmp_path, seconds):
     assert correlation.max() / norms > 0.9
 
 
+def test_recorded_noise_starts_anywhere(tmp_path):
+    write_audio(tmp_path / "ramp.wav", np.linspace(0.001, 1, 32000, dtype=np.float32), 16000, subtype="FLOAT")
+    sine = make_sine()
+    settings = {"snr_db": [20, 20], "recordings": [tmp_path / "ramp.wav"]}
+    slopes = set()
+    for seed in range(5):
+        noise = augment(sine, seed=seed, noise=settings) - sine
+        slopes.add(round(float(noise[-1] / noise[0]), 2))  # where a ramp is cut decides how much it rises
+    assert len(slopes) == 5
+
+
 def test_recordings_are_resampled_to_the_clip_rate(tmp_path):
     write_audio(tmp_path / "tone.wav", make_sine(1000, 3.0), 16000)
     silence_with_click = np.zeros(8000, np.float32)
@@ -187,6 +198,7 @@ def test_probability_is_the_share_of_changed_clips():
     assert 250 < changed < 350
     never = WaveformAugmentation(16000, **{effect: {"probability": 0} for effect in EFFECTS})
     np.testing.assert_array_equal(never(clip), clip)
+    assert not np.shares_memory(never(clip), clip)
 
 
 # ---------------------------------------------------------------- whatever goes in
