@@ -78,7 +78,8 @@ def render_card(run: TrainedRun, title: str, model_id: str, license: str, reposi
         f"# {title}": _what_it_is(run, text),
         "## How to use it": _usage(run, text, model_id),
         "## Training data": _training_data(run, license),
-        "## Results": _results(run),
+        "## Results": _results(run.results),
+        "## The recipe on other checkpoints": _related_results(run.related_results),
         "## Recipe": f"```yaml\n{run.recipe.strip()}\n```",
         "## What failed": "\n".join(f"- {line}" for line in _failures(run)),
         "## Limits": "\n".join(f"- {line}" for line in _limits(run, text)),
@@ -137,8 +138,14 @@ def _training_data(run: TrainedRun, license: str) -> str:
     return f"{markdown_table(columns, rows)}\n\n{licences}"
 
 
-def _results(run: TrainedRun) -> str:
-    return "\n\n".join(_benchmark(row) for row in run.results.values())
+def _results(rows: dict[str, dict]) -> str:
+    return "\n\n".join(_benchmark(row) for row in rows.values())
+
+
+def _related_results(rows: dict[str, dict]) -> str:
+    if not rows:
+        return ""
+    return f"**Not measured on the weights published here**, but on others made in the same way.\n\n{_results(rows)}"
 
 
 def _benchmark(row: dict) -> str:

@@ -85,7 +85,7 @@ def publish_to_folder(run_folder: Path, target: Path, license: str = "apache-2.0
             target.rename(replaced)
         try:
             staged.rename(target)
-        except OSError:
+        except BaseException:  # an interrupt, too, must not cost the old publication
             if replaced.exists():
                 replaced.rename(target)
             raise
@@ -148,6 +148,8 @@ def stage(run: TrainedRun, folder: Path, card: str, repository_url: str | None =
     for name, row in run.results.items():
         texts[f"results/{name}.json"] = _json(row)
         texts[f".eval_results/{name}.yaml"] = render_eval_results(name, row, repository_url)
+    for name, row in run.related_results.items():
+        texts[f"related_results/{name}.json"] = _json(row)
     for name, text in texts.items():
         destination = folder / name
         destination.parent.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,11 @@
 A run folder is what training and evaluation leave behind:
 
     recipe.yaml  environment.json  log_history.json  training_data.json
-    checkpoint/  results/<benchmark>.json  and, written by a person, notes.md
+    checkpoint/  results/<benchmark>.json
 
 `training_data.json` is a list with one entry per corpus: its `name` and `license`, and as far as they are known its
-`split`, `num_items`, `num_speakers` and `hours`.
+`split`, `num_items`, `num_speakers` and `hours`. A person may add `notes.md`, and `related_results/<benchmark>.json`:
+rows that tell about the recipe but were measured on other checkpoints, such as the folds of a cross-validation.
 """
 
 import ast
@@ -39,7 +40,8 @@ class TrainedRun:
     """A run folder that passed every check.
 
     Args:
-        results: One row per benchmark, by file name without suffix.
+        results: One row per benchmark, by file name without suffix, all of this checkpoint.
+        related_results: Rows of other checkpoints.
         notes: What a person wrote about the run; may be empty.
     """
 
@@ -49,6 +51,7 @@ class TrainedRun:
     log_history: list[dict]
     training_data: list[dict]
     results: dict[str, dict]
+    related_results: dict[str, dict]
     notes: str
 
     @property
@@ -83,11 +86,12 @@ def load_run(folder: Path) -> TrainedRun:
     notes = folder / "notes.md"
     run = TrainedRun(
         folder=folder,
-        recipe=_read(folder / "recipe.yaml"),
-        environment=read_json(folder / "environment.json"),
+        recipe=_without_machine_paths(_read(folder / "recipe.yaml")),
+        environment=json.loads(_without_machine_paths(json.dumps(read_json(folder / "environment.json")))),
         log_history=read_json(folder / "log_history.json"),
         training_data=read_json(folder / "training_data.json"),
-        results=_read_results(folder),
+        results=_read_rows(folder / "results"),
+        related_results=_read_rows(folder / "related_results"),
         notes=notes.read_text(encoding="utf-8").strip() if notes.exists() else "",
     )
     try:
@@ -119,11 +123,18 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _read_results(folder: Path) -> dict[str, dict]:
+def _read_rows(folder: Path) -> dict[str, dict]:
     try:
-        return {path.stem: read_row(path) for path in find_rows([folder / "results"])}
+        return {path.stem: read_row(path) for path in find_rows([folder])}
     except ValueError as error:
         raise PublishError(str(error)) from error
+
+
+def _without_machine_paths(text: str) -> str:
+    """Where the run lay on somebody's disk tells readers nothing and names the person."""
+    text = text.replace(f"{Path.cwd()}/", "")
+    home = Path.home()
+    return text if home == Path(home.root) else text.replace(str(home), "~")
 
 
 def _check_weights(run: TrainedRun) -> None:
@@ -204,5 +215,5 @@ def _check_results(run: TrainedRun) -> None:
         if row["checkpoint_sha256"] != digest:
             raise PublishError(
                 f"{path} was measured on another checkpoint ({row['checkpoint_sha256'][:12]}) than the one here "
-                f"({digest[:12]}); evaluate this one"
+                f"({digest[:12]}); evaluate this one, or move the row to related_results/"
             )

@@ -1,6 +1,7 @@
 """The card says what the run says: its numbers, its claims word for word, its failures."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -96,6 +97,31 @@ def test_each_benchmark_has_its_own_table(run):
     card = card_of(run)
     assert card.index("### digits_noisy") < card.index("### digits_test")
     assert "| **this model** | **50.00 %** |\n" in card, "one group leaves no interval to print"
+
+
+def test_rows_of_other_checkpoints_are_told_apart(run, tmp_path):
+    other = result_row(run / "checkpoint", benchmark="leave_one_out") | {"checkpoint_sha256": "0" * 64}
+    (run / "related_results").mkdir()
+    (run / "related_results" / "leave_one_out.json").write_text(json.dumps(other))
+    folder = publish_to_folder(run, tmp_path / "card")
+    card = (folder / "README.md").read_text()
+    section = card.split("## The recipe on other checkpoints")[1]
+    assert section.index("Not measured on the weights published here") < section.index("### leave_one_out")
+    assert {result.dataset_config for result in ModelCard(card).data.eval_results} == {"digits_test"}
+    assert not (folder / ".eval_results" / "leave_one_out.yaml").exists()
+    assert (folder / "related_results" / "leave_one_out.json").exists()
+
+
+def test_paths_of_the_machine_are_not_published(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (run / "recipe.yaml").write_text(f"run:\n  folder: {tmp_path}/runs/tiny\n")
+    (run / "environment.json").write_text(json.dumps({"command": ["train.py", f"{Path.home()}/recipe.yaml"]}))
+    folder = publish_to_folder(run, tmp_path / "card")
+    assert "folder: runs/tiny\n" in (folder / "README.md").read_text()
+    assert json.loads((folder / "training" / "environment.json").read_text())["command"] == [
+        "train.py",
+        "~/recipe.yaml",
+    ]
 
 
 def test_many_groups_are_cut_to_the_worst_and_said_to_be(run):
