@@ -1,20 +1,73 @@
 """Where training data comes from: one loader for every source, one schema, splits and their audit."""
 
+import os
+import re
+from pathlib import Path
+
+from datasets import Dataset
+
+from .audit import SplitAudit, SplitLeakageError, audit_split
+from .folder import METADATA_NAME, load_folder
+from .hub import load_hub
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
+from .splits import Fold, item_ids, leave_one_group_out, load_split, save_split, select_ids, split_by_group
 from .synthetic import SYNTHETIC_CORPORA, SynthesisError, load_synthetic
 
 __all__ = [
     "STANDARD_FEATURES",
     "CorpusError",
+    "Fold",
+    "SplitAudit",
+    "SplitLeakageError",
     "SynthesisError",
+    "audit_split",
     "conform",
     "decode",
+    "item_ids",
+    "leave_one_group_out",
     "load_corpus",
+    "load_folder",
+    "load_hub",
+    "load_split",
+    "load_synthetic",
+    "save_split",
+    "select_ids",
+    "split_by_group",
     "total_hours",
 ]
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
-def load_corpus(name, **options):
+
+def load_corpus(name: str | os.PathLike, **options) -> Dataset:
+    """Load a corpus by name.
+
+    Args:
+        name: In this order: a folder with a `metadata.csv`; "synthetic_commands" or "synthetic_digits"; the name of
+            such a folder inside `$ANTIPHON_DATA`; the id of a dataset on the Hub, "owner/name" or
+            "owner/name:config".
+        options: Of `load_folder`, `load_synthetic` or `load_hub`; all of them know `split`.
+
+    Returns:
+        A dataset whose first columns are those of `STANDARD_FEATURES`: audio ({"bytes", "path"}, see `decode`), text,
+        speaker_id, duration_seconds, source, split, license, file_name. What a corpus lacks is null.
+
+    Raises:
+        CorpusError: Nothing has that name, or what has it is malformed.
+        SynthesisError: A synthetic corpus cannot be made.
+    """
+    name = os.fspath(name)
+    data_root = os.environ.get("ANTIPHON_DATA")
+    if (Path(name) / METADATA_NAME).is_file():
+        return load_folder(name, **options)
     if name in SYNTHETIC_CORPORA:
         return load_synthetic(name, **options)
-    raise CorpusError(f"no corpus {name!r}.")
+    if data_root and (Path(data_root) / name / METADATA_NAME).is_file():
+        return load_folder(Path(data_root) / name, **options)
+    if _HUB_ID.fullmatch(name) and not Path(name).exists():
+        return load_hub(name, **options)
+    raise CorpusError(
+        f"no corpus {name!r}. It can be a folder with a {METADATA_NAME} ({Path(name).resolve()} has none); one of "
+        f"{', '.join(SYNTHETIC_CORPORA)}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); or the id of a "
+        "Hub dataset, owner/name."
+    )

@@ -67,6 +67,17 @@ def check_license(dataset: Dataset) -> None:
         )
 
 
+def choose_split(dataset: Dataset, split: str | None, name: str) -> Dataset:
+    """Keep the rows of one split, or all for None; an unknown split is an error that lists those of the corpus."""
+    if split is None:
+        return dataset
+    splits = np.array(dataset["split"][:], dtype=object)
+    if split not in splits:
+        known = ", ".join(sorted({str(value) for value in splits if value is not None})) or "no splits"
+        raise CorpusError(f"`split` is {split!r} but {name} has {known}; or pass None for all items.")
+    return dataset.select(np.flatnonzero(splits == split))
+
+
 def decode(row: Mapping, sampling_rate: int | None = None) -> tuple[np.ndarray, int]:
     """Decode the audio of one row.
 
