@@ -243,7 +243,7 @@ def _read_lexicon(lexicon: str | None, train: Dataset | None) -> list[str]:
 def format_row(row: dict) -> str:
     """Return the figures of a row as lines of text: metrics with intervals, the baseline, every speaker, claims."""
     baseline = row["baselines"]["best_constant_transcript"]["metrics"]
-    lines = [f"{row['benchmark']}: {row['dataset']['num_items']} items, {row['dataset']['num_speakers']} speakers"]
+    lines = [f"{row['benchmark']}: items {row['dataset']['num_items']}, speakers {row['dataset']['num_speakers']}"]
     for metric, entry in row["metrics"].items():
         interval = "no interval" if entry["num_groups"] == 1 else f"{entry['low']:.2%} to {entry['high']:.2%}"
         lines.append(

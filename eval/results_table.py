@@ -137,8 +137,8 @@ def _baseline_lines(rows: Mapping[str, dict], metrics: Sequence[str]) -> list[li
     """One line for each different baseline: models trained on other texts have other best constants."""
     lines = {}
     for row in rows.values():
-        for name, baseline in row["baselines"].items():
-            label = f"baseline {name}: {baseline['description']}"
+        for baseline in row["baselines"].values():
+            label = f"baseline: {baseline['description']}"
             lines[label] = [label, *(format_interval(baseline["metrics"].get(metric)) for metric in metrics), "", ""]
     return list(lines.values())
 
@@ -148,7 +148,7 @@ def _section(rows: Mapping[str, dict]) -> str:
     dataset, conditions = first["dataset"], first["conditions"]
     group = str(conditions.get("group_by", "group")).removesuffix("_id")
     details = [
-        f"`{dataset['name']}`, {dataset['split']} split, {dataset['num_items']} items",
+        f"`{dataset['name']}`, split {dataset['split']}, {dataset['num_items']} items",
         f"95 % intervals resample each {group} as a whole",
         *(f"{key.replace('_', ' ')} {conditions[key]}" for key in ("decoding", "sampling_rate") if key in conditions),
     ]

@@ -240,16 +240,18 @@ def population_claims(num_groups: int, group_name: str = "speaker") -> list[str]
 def is_better(
     difference: Interval, test: PermutationTest, *, higher_is_better: bool, level: float = 0.05
 ) -> bool | None:
-    """Whether a system beats its baseline; None when no outcome of the test could have shown it.
+    """Whether a system beats its baseline; None when it seems to, but no outcome of the test could have shown it.
 
     Args:
         difference: of system minus baseline.
         test: on the same items.
         level: p must lie below this.
     """
+    if difference.value == 0 or (difference.value > 0) != higher_is_better:
+        return False
     if test.p_value < level:
-        return difference.value > 0 if higher_is_better else difference.value < 0
-    # 5 groups cannot reach p < .05 however large their differences, so they cannot speak against the system either.
+        return True
+    # 5 groups cannot reach p < .05 however large their differences, so they do not speak against the system either.
     return None if test.smallest_p_value >= level else False
 
 

@@ -23,7 +23,8 @@ class Transcription:
 
     Args:
         texts: (items,) in the order of the dataset.
-        processing_seconds: (batches,) wall time of features, model and decoding; reading files is left out.
+        processing_seconds: (batches,) wall time of features, model and decoding; reading files is left out,
+            and so is a first untimed call on one item.
         audio_seconds: (batches,) sound in each batch, without padding.
     """
 
@@ -47,8 +48,6 @@ def transcribe(
         resample: whether audio at another rate than the model's is resampled instead of refused.
     """
     sampling_rate = processor.feature_extractor.sampling_rate
-    device = next(model.parameters()).device
-    candidate_ids = [torch.tensor(processor.tokenizer(text)["input_ids"]) for text in candidates]
     texts = [""] * len(dataset)
     processing_seconds, audio_seconds = [], []
     with tqdm(total=len(dataset), desc="transcribing", unit="item", disable=None) as progress:
@@ -57,24 +56,29 @@ def transcribe(
                 read_audio(audio["bytes"] or audio["path"], sampling_rate=sampling_rate, resample=resample)[0]
                 for audio in dataset.select(batch)["audio"]
             ]
+            if not processing_seconds:
+                # The first call sets up threads and kernels, which can take longer than a whole small corpus.
+                _transcribe_batch(model, processor, waveforms[:1], candidates)
             start = time.perf_counter()
-            inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(device)
-            output = model(**inputs)
-            if candidates:
-                choices = likeliest_candidates(
-                    output.logits, output.attention_mask, candidate_ids, model.config.pad_token_id
-                )
-                decoded = ["" if choice is None else candidates[choice] for choice in choices]
-            else:
-                decoded = [
-                    item["text"] for item in processor.decode_logits(output.logits.cpu(), output.attention_mask.cpu())
-                ]
+            decoded = _transcribe_batch(model, processor, waveforms, candidates)
             processing_seconds.append(time.perf_counter() - start)
             audio_seconds.append(sum(map(len, waveforms)) / sampling_rate)
             for index, text in zip(batch, decoded):
                 texts[index] = text
             progress.update(len(batch))
     return Transcription(texts, processing_seconds, audio_seconds)
+
+
+def _transcribe_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[str]:
+    sampling_rate = processor.feature_extractor.sampling_rate
+    inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)
+    output = model(**inputs)
+    if not candidates:
+        decoded = processor.decode_logits(output.logits.cpu(), output.attention_mask.cpu())
+        return [item["text"] for item in decoded]
+    candidate_ids = [torch.tensor(ids) for ids in processor.tokenizer(list(candidates))["input_ids"]]
+    choices = likeliest_candidates(output.logits, output.attention_mask, candidate_ids, model.config.pad_token_id)
+    return ["" if choice is None else candidates[choice] for choice in choices]
 
 
 def length_batches(

@@ -239,12 +239,12 @@ def test_command_line(checkpoint, corpus, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "tones_test_lexicon: 6 items, 1 speakers" in done.stdout
+    assert "tones_test_lexicon: items 6, speakers 1" in done.stdout
     assert "hearing nothing" in done.stdout
     row = json.loads((tmp_path / "tones_test_lexicon.json").read_text())
     assert row["dataset"]["split"] == "test speaker_id=cat"
     assert row["metrics"]["wer"]["low"] is None
-    assert row["baselines"]["best_constant_transcript"]["beaten"] is None
+    assert row["baselines"]["best_constant_transcript"]["difference"]["wer"]["smallest_p_value"] == 1.0
 
 
 def test_lexicon_of_the_training_split_needs_one(checkpoint, corpus, tmp_path):

@@ -144,6 +144,7 @@ def test_few_groups_allow_no_claim_about_a_population():
         (np.full(6, 5.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING (p = 1 over 6 speakers)"),
         (np.full(6, 9.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING"),  # significantly worse
         (np.zeros(6), list("aabbcc"), None, "cannot tell from 3 speakers"),
+        (np.full(6, 9.0), list("aabbcc"), False, "NOT BETTER THAN HEARING NOTHING"),
     ],
 )
 def test_verdict_against_the_baseline(errors, groups, beaten, claim):
