@@ -1,51 +1,41 @@
-"""Runs a program in a fresh Python process that has no Antiphon, as on the machine of somebody who loads a checkpoint.
-
-The package is installed in the environment that runs the tests, so an import hook takes it away.
-"""
+"""Runs code in a fresh Python outside the repository, with Antiphon out of its reach if wished."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-# Neither import system nor working directory may find the package; the last lines prove it.
-WITHOUT_ANTIPHON = """\
+# The package is installed where the tests run, so an import hook takes it away; the last lines prove it.
+WITHOUT_ANTIPHON = """
 import sys
 
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "antiphon":
+            raise ModuleNotFoundError("Antiphon is out of reach in this test", name=name)
 
-class NoAntiphon:
-    def find_spec(name, path=None, target=None):
-        if name.split(".")[0] == "antiphon":
-            raise ModuleNotFoundError("antiphon is not installed here", name=name)
-
-
-sys.meta_path.insert(0, NoAntiphon)
+sys.meta_path.insert(0, Blocker())
 try:
     import antiphon
-    sys.exit("antiphon can be imported")
+    sys.exit("Antiphon can be imported")
 except ModuleNotFoundError:
     pass
 """
-SECONDS = 120
 
 
-def run_python(
-    code: str, cwd: Path, environment: dict[str, str] | None = None, with_antiphon: bool = False
-) -> subprocess.CompletedProcess:
-    """Run a program and return what it printed; it fails the test if the program fails.
+def run_python(code: str, folder: Path, with_antiphon: bool = False, environment: dict[str, str] | None = None) -> str:
+    """Runs `code` with `folder` as working directory and returns what it printed; the test fails if it fails.
 
     Args:
-        code: The program, run as a file of its own, so that its tracebacks show lines.
-        cwd: Where it runs; a folder outside the repository.
-        environment: Its environment; by default this process' with an empty Hugging Face home and no network.
-        with_antiphon: Leave the installed package importable.
+        environment: Of the process; by default this one's, offline and with empty caches.
     """
-    script = cwd / "program.py"
-    script.write_text(code if with_antiphon else WITHOUT_ANTIPHON + code, encoding="utf-8")
     if environment is None:
-        environment = {**os.environ, "HF_HOME": str(cwd / "hf_home"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=SECONDS
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HOME": str(folder / "hf_home"), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment.pop("HF_MODULES_CACHE", None)
+    code = code if with_antiphon else WITHOUT_ANTIPHON + code
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, f"the program failed:\n{done.stdout}\n{done.stderr}"
-    return done
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise PublishError(f"--private is for the Hub, but {options.to} is a folder; leave it out")
         else:
             place = publish_to_folder(options.run, Path(options.to), license=options.license)
-    except PublishError as error:
+    except (PublishError, OSError) as error:
         if to_hub:
             print(file=sys.stderr)  # a progress bar that broke off has left no end of line
         print(f"publish: error: {error}", file=sys.stderr)

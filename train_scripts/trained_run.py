@@ -138,23 +138,27 @@ def _without_machine_paths(text: str) -> str:
 
 
 def _check_weights(run: TrainedRun) -> None:
-    for name in run.checkpoint_files():
-        path = run.checkpoint / name
-        if path.suffix.lower() in PICKLE_SUFFIXES or _holds_pickle(path):
-            raise PublishError(f"{path} may hold a pickle, which runs code on loading; publish safetensors only")
-        if path.suffix != ".safetensors" and ACCESS_TOKEN.search(path.read_bytes()):
-            raise PublishError(f"{path} holds an access token; remove it and revoke the token")
-    weights = run.checkpoint / WEIGHTS
-    for path in (weights, run.checkpoint / "config.json"):
+    for path in (run.checkpoint / WEIGHTS, run.checkpoint / "config.json"):
         if not path.is_file():
             raise PublishError(f"{path} is missing; save the model with `save_pretrained`")
+    for name in run.checkpoint_files():
+        path = run.checkpoint / name
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
+        elif path.suffix.lower() in PICKLE_SUFFIXES or _holds_pickle(path):
+            raise PublishError(f"{path} may hold a pickle, which runs code on loading; publish safetensors only")
+        elif ACCESS_TOKEN.search(path.read_bytes()):
+            raise PublishError(f"{path} holds an access token; remove it and revoke the token")
+
+
+def _check_safetensors(path: Path) -> None:
     try:
-        with safe_open(weights, framework="numpy") as tensors:
+        with safe_open(path, framework="numpy") as tensors:
             names = list(tensors.keys())
     except SafetensorError as error:
-        raise PublishError(f"{weights} is not a readable safetensors file ({error}); save the model again") from error
+        raise PublishError(f"{path} is not a readable safetensors file ({error}); save the model again") from error
     if not names:
-        raise PublishError(f"{weights} holds no tensor; save the model again")
+        raise PublishError(f"{path} holds no tensor; save the model again")
 
 
 def _holds_pickle(path: Path) -> bool:
@@ -171,7 +175,7 @@ def _holds_pickle(path: Path) -> bool:
 
 def _check_code(run: TrainedRun) -> None:
     """Custom code must be complete and must not need Antiphon: the checkpoint is loaded where that is not installed."""
-    modules = {path.stem for path in run.checkpoint_files() if path.suffix == ".py"}
+    modules = {path.stem for path in run.checkpoint.glob("*.py")}
     for module in sorted(modules):
         path = run.checkpoint / f"{module}.py"
         try:

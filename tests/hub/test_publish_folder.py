@@ -115,6 +115,18 @@ def test_weights_that_are_not_safetensors_are_refused(run, tmp_path, spoil, mess
         publish_to_folder(run, tmp_path / "card")
 
 
+def test_a_header_that_happens_to_start_like_a_pickle_is_no_pickle(run, tmp_path):
+    weights = run / "checkpoint" / "model.safetensors"
+    content = weights.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    padded = 0x10480  # the length of the header comes first, low byte first; spaces may fill the header up
+    assert size < padded
+    weights.write_bytes(padded.to_bytes(8, "little") + content[8 : 8 + size].ljust(padded) + content[8 + size :])
+    assert weights.read_bytes().startswith(b"\x80\x04")
+    write_row(run, result_row(run / "checkpoint"))
+    publish_to_folder(run, tmp_path / "card")
+
+
 def test_results_of_another_checkpoint_are_refused(run, tmp_path):
     write_checkpoint(run / "checkpoint", seed=1)
     with pytest.raises(PublishError, match="measured on another checkpoint"):
