@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datasets
 import soundfile
-from datasets import Audio, Dataset, DatasetDict
+from datasets import Audio, Dataset
 from huggingface_hub import DatasetCard
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
@@ -52,39 +52,39 @@ def load_hub(
         loaded = datasets.load_dataset(path, config or None, revision=revision, token=token, cache_dir=cache_dir)
     except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, ValueError, ConnectionError) as error:
         raise CorpusError(f"dataset {name!r} could not be loaded: {error}") from error
-    license = license or _card_license(path, revision, token)
+    if split is not None and split not in loaded:
+        raise CorpusError(f"`split` is {split!r} but {name} has {', '.join(loaded)}; or pass None for all of them.")
+    constants = {"source": name, "license": license or _card_license(path, token)}
+    columns = {"audio": audio_column, "text": text_column, "speaker_id": speaker_column}
     parts = [
-        _conform_part(part, part_name, name, audio_column, text_column, speaker_column, license)
-        for part_name, part in _wanted_splits(loaded, split, name).items()
+        _conform_part(loaded[part_name], columns, {**constants, "split": part_name})
+        for part_name in loaded
+        if split in (None, part_name)
     ]
     return datasets.concatenate_datasets(parts)
 
 
-def _wanted_splits(loaded: DatasetDict, split: str | None, name: str) -> dict[str, Dataset]:
-    if split is not None and split not in loaded:
-        raise CorpusError(f"`split` is {split!r} but {name} has {', '.join(loaded)}; or pass None for all of them.")
-    return {part: loaded[part] for part in loaded if split in (None, part)}
-
-
-def _conform_part(part, part_name, source, audio_column, text_column, speaker_column, license) -> Dataset:
+def _conform_part(part: Dataset, columns: dict[str, str | None], constants: dict[str, str | None]) -> Dataset:
+    """Bring one split into the schema: rename `columns` (standard name: its own name), set `constants`."""
+    source, audio_column = constants["source"], columns["audio"]
     if audio_column not in part.column_names:
-        raise CorpusError(
-            f"`audio_column` is {audio_column!r} but {source} has {', '.join(part.column_names)}; name the right one."
-        )
+        known = ", ".join(part.column_names)
+        raise CorpusError(f"`audio_column` is {audio_column!r} but {source} has {known}; name the right one.")
     part = part.cast_column(audio_column, Audio(decode=False))
-    if text_column is None and "text" not in part.column_names:
-        text_column = next((alias for alias in COLUMN_ALIASES["text"] if alias in part.column_names), None)
-    for target, column in (("audio", audio_column), ("text", text_column), ("speaker_id", speaker_column)):
+    if columns["text"] is None and "text" not in part.column_names:
+        aliases = [alias for alias in COLUMN_ALIASES["text"] if alias in part.column_names]
+        columns = {**columns, "text": next(iter(aliases), None)}
+    for target, column in columns.items():
         part = _rename(part, column, target, source)
-    # The Hub's split counts, whatever a column of that name says.
-    constants = {"split": part_name, "source": source} | ({"license": license} if license else {})
     for column, value in constants.items():
-        part = part.remove_columns([column] if column in part.column_names else [])
-        part = part.add_column(column, [value] * len(part))
+        # What the Hub says of the split counts, whatever a column of that name says; an unknown licence may be there.
+        if value is not None:
+            part = part.remove_columns([column] if column in part.column_names else [])
+            part = part.add_column(column, [value] * len(part))
     if "duration_seconds" not in part.column_names:
         part = part.add_column("duration_seconds", [_measure(row, source) for row in part.select_columns("audio")])
     if "file_name" not in part.column_names:
-        part = part.add_column("file_name", _file_names(part, part_name))
+        part = part.add_column("file_name", _file_names(part, constants["split"]))
     return conform(part)
 
 
@@ -115,7 +115,7 @@ def _file_names(part: Dataset, part_name: str) -> list[str]:
     return [f"{part_name}/{index:08d}" for index in range(len(part))]
 
 
-def _card_license(path: str, revision: str | None, token: str | bool | None) -> str | None:
+def _card_license(path: str, token: str | bool | None) -> str | None:
     """Licence in the metadata of the dataset card, or None."""
     card_path = Path(path) / "README.md"
     try:
