@@ -48,22 +48,45 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> dict:
     Raises:
         RecipeError: for a missing file, broken YAML, an unknown section or an override without a place.
     """
-    path = Path(path)
-    packaged = Path(__file__).parent / "recipes" / f"{path.stem}.yaml"
-    if not path.is_file() and packaged.is_file():
-        path = packaged
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in packaged.parent.glob("*.yaml")))
-        raise RecipeError(f"`{path}` is no recipe file; give a path or one of: {names}.")
-    recipe = _parse(path.read_text(encoding="utf-8"), str(path))
+    recipe = _read_yaml(path, "recipes")
     if not isinstance(recipe, dict):
         raise RecipeError(f"`{path}` must hold the sections {', '.join(SECTIONS)}.")
     check_keys(recipe, SECTIONS, "the recipe")
     for section in SECTIONS:
         recipe.setdefault(section, {})
     for override in overrides:
-        _apply(recipe, override)
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise RecipeError(f"`{override}` must read section.key=value, e.g. training.learning_rate=1e-3.")
+        set_value(recipe, key, _parse(value, override))
     return recipe
+
+
+def load_study(path: str | Path, keys: Iterable[str]) -> dict:
+    """Reads a study: a YAML file that names a recipe and the ways to vary it.
+
+    Raises:
+        RecipeError: for a missing file, broken YAML, a missing or an unknown key.
+    """
+    study = _read_yaml(path, "recipes/studies")
+    if not isinstance(study, dict):
+        raise RecipeError(f"`{path}` must hold the keys {', '.join(keys)}.")
+    check_keys(study, keys, "the study")
+    missing = [key for key in keys if key not in study]
+    if missing:
+        raise RecipeError(f"`{path}` lacks {', '.join(missing)}.")
+    return study
+
+
+def _read_yaml(path: str | Path, packaged_folder: str):
+    path, folder = Path(path), Path(__file__).parent / packaged_folder
+    packaged = folder / f"{path.stem}.yaml"
+    if not path.is_file() and packaged.is_file():
+        path = packaged
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise RecipeError(f"`{path}` is no file; give a path or one of: {names}.")
+    return _parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def _parse(text: str, origin: str):
@@ -73,18 +96,22 @@ def _parse(text: str, origin: str):
         raise RecipeError(f"`{origin}` is not valid YAML: {error}") from error
 
 
-def _apply(recipe: dict, override: str) -> None:
-    key, separator, value = override.partition("=")
+def set_value(recipe: dict, key: str, value) -> None:
+    """Sets `section.key`, with more dots for deeper places.
+
+    Raises:
+        RecipeError: if the key names no section, or looks inside something that is none.
+    """
     *parents, last = key.split(".")
-    if not separator or not parents:
-        raise RecipeError(f"`{override}` must read section.key=value, e.g. training.learning_rate=1e-3.")
-    check_keys(parents[:1], SECTIONS, f"the override `{override}`")
+    if not parents:
+        raise RecipeError(f"`{key}` must read section.key, e.g. training.learning_rate.")
+    check_keys(parents[:1], SECTIONS, f"`{key}`")
     section = recipe
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise RecipeError(f"`{override}` looks inside `{parent}`, which is not a section.")
-    section[last] = _parse(value, override)
+            raise RecipeError(f"`{key}` looks inside `{parent}`, which is not a section.")
+    section[last] = value
 
 
 def check_keys(keys: Iterable[str], allowed: Iterable[str], where: str) -> None:

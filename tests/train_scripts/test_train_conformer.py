@@ -1,0 +1,167 @@
+"""Training from a recipe: two steps, a kill, several processes, DeepSpeed. Each training is a process of its own."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tone_corpus import write_tone_corpus
+
+SCRIPTS = Path(__file__).parents[2] / "train_scripts"
+# Deterministic but for the order of additions: no dropout, no masks.
+PLAIN = ["model.hidden_dropout=0.0", "model.num_time_masks=0", "model.num_frequency_masks=0"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_tone_corpus(tmp_path_factory.mktemp("tones") / "corpus")
+
+
+def overrides(corpus, folder, *more):
+    return [
+        f"data.train=[{{name: {corpus}, where: [split=train]}}]",
+        f"data.validation=[{{name: {corpus}, where: [split=validation]}}]",
+        f"run.folder={folder}",
+        *more,
+    ]
+
+
+def launch(command, **environment):
+    """Runs a command and fails with its output unless it succeeds."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def train(arguments, prefix=(sys.executable,), **environment):
+    return launch([*prefix, str(SCRIPTS / "train_conformer.py"), "debug", *arguments], **environment)
+
+
+def weights(folder):
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+def largest_difference(first, second):
+    assert first.keys() == second.keys()
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def test_two_steps_leave_a_complete_run(corpus, tmp_path):
+    folder = tmp_path / "run"
+    output = train(overrides(corpus, folder, "training.report_to=trackio"), TRACKIO_DIR=str(tmp_path / "trackio"))
+    assert "parameters" in output
+    assert "18 utterances kept" in output
+    files = {path.name for path in folder.iterdir()}
+    assert {"recipe.yaml", "environment.json", "training_data.json", "log_history.json", "checkpoint"} <= files
+    checkpoint = {path.name for path in (folder / "checkpoint").iterdir()}
+    assert {"model.safetensors", "config.json", "processor_config.json", "tokenizer.json"} <= checkpoint
+    assert {"modeling_conformer.py", "processing_conformer.py", "layers_attention.py"} <= checkpoint
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    assert environment["hardware"]
+    log = json.loads((folder / "log_history.json").read_text())
+    assert any("eval_wer" in entry for entry in log)
+    assert log[-1]["training_seconds"] > 0
+    assert any((tmp_path / "trackio").iterdir()), "trackio logged nothing"
+    assert "trained already" in train(overrides(corpus, folder, "training.report_to=trackio"))
+
+
+def test_a_folder_of_another_recipe_is_not_overwritten(corpus, tmp_path):
+    folder = tmp_path / "run"
+    train(overrides(corpus, folder))
+    command = [sys.executable, str(SCRIPTS / "train_conformer.py"), "debug"]
+    done = subprocess.run(
+        command + overrides(corpus, folder, "training.learning_rate=0.5"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "holds a run of another recipe" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rat=1", "did you mean `learning_rate`"),
+        ("model.hiden_size=1", "did you mean `hidden_size`"),
+        ("data.trian=1", "did you mean `train`"),
+        ("run.folder=null", "`run.folder` is missing"),
+    ],
+)
+def test_mistakes_are_one_sentence(override, message):
+    command = [sys.executable, str(SCRIPTS / "train_conformer.py"), "debug", override]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
+    """With dropout, masks and augmentation on; stopped in the middle of an epoch of five batches."""
+    more = [
+        "training.max_steps=12", "training.eval_steps=4", "training.save_steps=4",
+        "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
+    ]  # fmt: skip
+    train(overrides(corpus, tmp_path / "whole", *more))
+    killed = overrides(corpus, tmp_path / "killed", *more)
+    code = (
+        "import os, sys\n"
+        "from transformers import TrainerCallback, Trainer\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **kwargs):\n"
+        "        if state.global_step == 10: os._exit(9)\n"
+        "from antiphon.train_scripts import train_conformer\n"
+        "original = Trainer.__init__\n"
+        "def patched(self, *args, **kwargs):\n"
+        "    original(self, *args, **kwargs)\n"
+        "    self.add_callback(Kill())\n"
+        "Trainer.__init__ = patched\n"
+        "train_conformer.main(sys.argv[1:])\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "debug", *killed], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 9, done.stderr[-2000:]
+    assert not (tmp_path / "killed" / "checkpoint").exists()
+    # What a kill in the middle of writing leaves behind must not be resumed from.
+    (tmp_path / "killed" / "trainer" / "checkpoint-11").mkdir()
+    train(killed)
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "killed")) == 0.0
+
+
+def test_two_processes_give_the_result_of_one(corpus, tmp_path):
+    """One process with batches of 6 and two with batches of 3 take the same steps but for rounding."""
+    steps = ["training.max_steps=6", "training.eval_steps=6", "training.save_steps=6", *PLAIN]
+    train(overrides(corpus, tmp_path / "one", *steps, "training.per_device_train_batch_size=6"))
+    two = overrides(corpus, tmp_path / "two", *steps, "training.per_device_train_batch_size=3")
+    prefix = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    prefix += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+    train(two, prefix, ACCELERATE_USE_CPU="true")
+    log = json.loads((tmp_path / "two" / "environment.json").read_text())
+    assert log["processes"] == 2
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 2e-4
+
+
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_deepspeed_takes_a_few_steps(corpus, tmp_path, stage):
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed: pip install antiphon[deepspeed]")
+    if not shutil.which("g++") or not shutil.which("ninja"):
+        pytest.skip("DeepSpeed compiles an operator on first use, which needs g++ and ninja")
+    arguments = overrides(corpus, tmp_path / "run", "training.max_steps=3", "training.use_cpu=true", *PLAIN)
+    config = SCRIPTS / "accelerate" / f"{stage}.yaml"
+    prefix = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    prefix += ["--main_process_port", "0"]
+    train(arguments, prefix, ACCELERATE_USE_CPU="false", DS_ACCELERATOR="cpu")
+    assert len(weights(tmp_path / "run")) > 50
+    losses = [
+        entry["loss"] for entry in json.loads((tmp_path / "run" / "log_history.json").read_text()) if "loss" in entry
+    ]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
