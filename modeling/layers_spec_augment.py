@@ -31,7 +31,7 @@ class SpecAugment(nn.Module):
         batch, frames, bins = input_features.shape
         if lengths is None:
             lengths = torch.full((batch,), frames, device=input_features.device)
-        time_limits = lengths * self.time_mask_ratio
+        time_limits = (lengths * self.time_mask_ratio).floor()
         bin_limits = torch.full_like(time_limits, self.frequency_mask_bins)
         masked = _covered(lengths, time_limits, self.num_time_masks, frames)[:, :, None]
         masked = masked | _covered(torch.full_like(lengths, bins), bin_limits, self.num_frequency_masks, bins)[:, None]
