@@ -9,7 +9,7 @@ class ConformerConfig(PreTrainedConfig):
     """Everything that decides the shape and the regularisation of a Conformer.
 
     The defaults make the small recogniser, about 3 million parameters. The tiny one, for tests, has about 100 thousand:
-    `hidden_size=64, intermediate_size=128, num_hidden_layers=2, subsampling_channels=8, num_mel_bins=40`. The base one
+    `hidden_size=48, intermediate_size=144, num_hidden_layers=2, subsampling_channels=8, num_mel_bins=40`. The base one
     has about 30 million: `hidden_size=384, intermediate_size=1536, num_hidden_layers=9, num_attention_heads=6`.
 
     Args:
