@@ -9,6 +9,20 @@ def subsampled_lengths(lengths: torch.Tensor, subsampling_factor: int) -> torch.
     return torch.div(lengths + subsampling_factor - 1, subsampling_factor, rounding_mode="floor")
 
 
+def zero_padding(hidden_states: torch.Tensor, lengths: torch.Tensor | None, factor: int) -> torch.Tensor:
+    """Zeroes, in place, frames that stem from padding alone, lest they leak into real ones at the next convolution.
+
+    Args:
+        hidden_states: (batch, ceil(frames / factor), bins, channels).
+        lengths: (batch,) real frames before subsampling by `factor`, or None when nothing is padded.
+    """
+    if lengths is None:
+        return hidden_states
+    frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+    is_padding = frames >= subsampled_lengths(lengths, factor)[:, None]
+    return hidden_states.masked_fill_(is_padding[:, :, None, None], 0.0)
+
+
 class ConvolutionSubsampling(nn.Module):
     """Shortens a spectrogram by strided 3x3 convolutions and projects it to the width of the encoder.
 
@@ -43,22 +57,18 @@ class ConvolutionSubsampling(nn.Module):
             lengths: (batch,) real frames of each item, or None when nothing is padded.
         """
         padded = nn.functional.pad(input_features, (1, 1, 1, 1))
-        # (batch, frames / 2, bins / 2, 3, 3): every patch that the kernel of the first convolution sees
-        patches = padded.unfold(1, 3, 2).unfold(2, 3, 2)
-        hidden_states = self.first(patches.flatten(3))
+        # (batch, frames / 2, bins / 2, 9): every patch that the kernel of the first convolution sees
+        patches = padded.unfold(1, 3, 2).unfold(2, 3, 2).flatten(3)
+        # The bias multiplies a tenth value, one. Zeroing padding here makes the output zero there, and the output is
+        # the largest tensor of the model: a pass over it costs more than the arithmetic.
+        patches = zero_padding(nn.functional.pad(patches, (0, 1), value=1.0), lengths, factor=2)
+        weight = torch.cat([self.first.weight, self.first.bias[:, None]], dim=1)
+        hidden_states = nn.functional.linear(patches, weight)
         for stride, (depthwise, pointwise) in enumerate(zip(self.depthwise, self.pointwise), start=1):
-            hidden_states = self._activate(hidden_states, lengths, 2**stride)
+            if stride > 1:
+                hidden_states = zero_padding(hidden_states, lengths, factor=2**stride)
+            hidden_states = nn.functional.relu_(hidden_states)
             hidden_states = depthwise(hidden_states.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             hidden_states = pointwise(hidden_states)
         hidden_states = nn.functional.relu_(hidden_states)
         return self.projection(hidden_states.flatten(2))
-
-    @staticmethod
-    def _activate(hidden_states: torch.Tensor, lengths: torch.Tensor | None, factor: int) -> torch.Tensor:
-        # What padding turned into must not leak into the last real frame of the next convolution. Both steps write in
-        # place: this is the largest tensor of the model, and a copy of it costs more than the arithmetic.
-        if lengths is not None:
-            frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-            is_padding = frames >= subsampled_lengths(lengths, factor)[:, None]
-            hidden_states = hidden_states.masked_fill_(is_padding[:, :, None, None], 0.0)
-        return nn.functional.relu_(hidden_states)
