@@ -73,6 +73,11 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                 f"`n_fft` is {self.n_fft} but must be even and at least `win_length` ({self.win_length}); "
                 f"choose {self.win_length + self.win_length % 2}."
             )
+        if not 1 <= self.hop_length <= self.n_fft:
+            raise ValueError(
+                f"`hop_length` is {self.hop_length} but must lie between 1 and `n_fft` ({self.n_fft}), or samples "
+                "between two frames are never seen."
+            )
         if self.normalize not in ("utterance", "global", "none"):
             raise ValueError(f"`normalize` is {self.normalize!r} but must be 'utterance', 'global' or 'none'.")
         for name in ("mean", "standard_deviation"):
@@ -131,8 +136,6 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
         half = self.n_fft // 2
         features = self.log_mel(torch.nn.functional.pad(batch, (half, half)))
-        if not features.isfinite().all():
-            raise ValueError("`raw_speech` holds NaN or infinity; look for a broken file or a division by zero.")
         mask = torch.arange(features.shape[1]) < lengths[:, None]
         features = self._normalized(features, mask)
         if padding in (False, "do_not_pad"):
@@ -164,6 +167,9 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
 
         Returns:
             (batch, frames, feature_size) with frames = 1 + (samples - n_fft) // hop_length.
+
+        Raises:
+            ValueError: NaN or infinity in the input.
         """
         frames = waveforms.unfold(1, self.n_fft, self.hop_length)
         features = torch.empty(*frames.shape[:2], self.feature_size)
@@ -173,16 +179,17 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                 spectrum = torch.fft.rfft(block * self.window)
                 power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
                 torch.matmul(power, self.mel_filters, out=output)
-        return features.clamp_(min=self.mel_floor).log_()
+        features.clamp_(min=self.mel_floor).log_()
+        if not features.isfinite().all():
+            raise ValueError("The waveform holds NaN or infinity; look for a broken file or a division by zero.")
+        return features
 
     def _normalized(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.normalize == "none":
             return features
         if self.normalize == "global":
             if self.mean is None or self.standard_deviation is None:
-                raise ValueError(
-                    "`normalize` is 'global' but `mean` and `standard_deviation` are not set; call `fit`."
-                )
+                raise ValueError("`normalize` is 'global' but `mean` and `standard_deviation` are not set; call `fit`.")
             return features.sub_(torch.tensor(self.mean)).div_(torch.tensor(self.standard_deviation))
         weights = (mask / mask.sum(-1, keepdim=True)).unsqueeze(1)
         # (batch, 1, frames) @ (batch, frames, feature_size): the mean over real frames
@@ -215,9 +222,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             ValueError: with `normalize="utterance"`, whose statistics are known only at the end.
         """
         if self.normalize == "utterance":
-            raise ValueError(
-                "`normalize` is 'utterance', which needs the whole signal; use 'global' or 'none'."
-            )
+            raise ValueError("`normalize` is 'utterance', which needs the whole signal; use 'global' or 'none'.")
         return LogMelStream(self)
 
 
