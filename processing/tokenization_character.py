@@ -11,7 +11,7 @@ BLANK, UNKNOWN, SPACE = "<blank>", "<unk>", "|"
 
 def make_normalizer(alphabet: str) -> normalizers.Normalizer:
     """Lower case, typographic apostrophes to plain ones, everything outside the alphabet to spaces, single spaces."""
-    allowed = "".join(f"\\{character}" if character in "\\]^-" else character for character in alphabet)
+    allowed = "".join(f"\\{character}" if character in "\\[]^-&" else character for character in alphabet)
     return normalizers.Sequence(
         [
             normalizers.NFKC(),
