@@ -1,0 +1,176 @@
+"""A Gradio Space: speak, or drop a file, and see what a recogniser heard, where, and how good it is.
+
+    python app.py [CHECKPOINT]
+
+CHECKPOINT is a folder or a Hub id, by default $ANTIPHON_CHECKPOINT, else the newest one in runs/ and model_cards/.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+from alignment_picture import draw_alignment
+from checkpoints import CheckpointError, choose_checkpoints, find_examples
+from recogniser import Recogniser, Transcription, load_recogniser
+from recordings import MAX_SECONDS, Recording, RecordingError, read_recording
+from scores import describe_scores
+
+MAX_UPLOAD = "10mb"
+MAX_WAITING = 16
+# Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
+DELETE_CACHE_SECONDS = (600, 3600)
+PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
+WORD_COLUMNS = ["word", "start (s)", "end (s)", "confidence (%)"]
+READY = "Record something or choose a file; the transcript appears by itself."
+NO_SPEECH = "No speech was found in this recording; speak closer to the microphone, or choose another file."
+INTRODUCTION = f"""# Speech recognition
+Speak or choose a file (WAV, FLAC, OGG or MP3, up to {MAX_SECONDS} s and {MAX_UPLOAD.upper()}). Recordings are deleted
+within about an hour and used for nothing else."""
+CSS = """
+#transcript textarea { font-size: 1.4rem; line-height: 1.4; }
+.alignment { margin: 0; }
+.alignment > div { overflow-x: auto; }
+.alignment svg { display: block; min-width: min(100%, 760px); max-width: none; height: auto; margin: 0 auto; }
+.alignment figcaption { font-size: 0.85rem; opacity: 0.8; max-width: 75ch; }
+#card table { font-size: 0.9rem; }
+#card th, #card td { padding: 0.4rem 0.6rem; word-break: normal; overflow-wrap: normal; }
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Starts the server; what stands in the way is one sentence."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="?", help="folder or Hub id; by default the newest one found")
+    options = parser.parse_args(arguments)
+    try:
+        checkpoints = choose_checkpoints(options.checkpoint or os.environ.get("ANTIPHON_CHECKPOINT"), PROJECT_FOLDERS)
+        load_recogniser(next(iter(checkpoints.values())))
+    except CheckpointError as error:
+        print(f"app.py: error: {error}", file=sys.stderr)
+        return 1
+    page = build_page(checkpoints)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    page.launch(
+        # The fonts of the visitor's system: nothing to load, and bold letters match.
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        css=CSS,
+        max_file_size=MAX_UPLOAD,
+        allowed_paths=[str(path) for folder in checkpoints.values() for path in find_examples(folder)],
+        ssr_mode=False,
+        run_history=False,
+        footer_links=["api", "gradio", "settings"],
+    )
+    return 0
+
+
+def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
+    """Lays out the page.
+
+    Args:
+        checkpoints: Folders by the name to show, the first one preselected.
+    """
+    first = next(iter(checkpoints))
+    with gr.Blocks(title="Speech recognition", analytics_enabled=False, delete_cache=DELETE_CACHE_SECONDS) as page:
+        gr.Markdown(INTRODUCTION)
+        with gr.Row():
+            with gr.Column(scale=2):
+                audio = gr.Audio(
+                    sources=["microphone", "upload"], type="filepath", label="Recording", buttons=["download"]
+                )
+                if examples := find_examples(checkpoints[first]):
+                    gr.Examples([[str(path)] for path in examples], inputs=audio, label="Examples")
+                name = gr.Dropdown(list(checkpoints), value=first, label="Checkpoint", filterable=False)
+            with gr.Column(scale=3):
+                status = gr.Markdown(READY, elem_id="status")
+                transcript = gr.Textbox(
+                    label="Transcript", elem_id="transcript", interactive=False, lines=2, buttons=["copy"]
+                )
+                words = gr.Dataframe(
+                    headers=WORD_COLUMNS, label="Words", elem_id="words", interactive=False, max_height=300
+                )
+        picture = gr.HTML(elem_id="picture")
+        card = gr.Markdown(elem_id="card", container=True)
+
+        def transcribe(name: str, path: str | None) -> Iterator[tuple]:
+            yield from run_transcription(checkpoints[name], path)
+
+        def describe(name: str) -> str:
+            return describe_checkpoint(name, checkpoints[name])
+
+        gr.on([page.load, name.change], describe, name, card, show_progress="hidden", api_visibility="private")
+        gr.on(
+            [audio.change, name.change],
+            transcribe,
+            [name, audio],
+            [status, transcript, words, picture],
+            api_name="transcribe",
+            show_progress_on=transcript,
+            trigger_mode="always_last",
+        )
+    return page
+
+
+def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str, list[list], str]]:
+    """Yields the contents of status, transcript, words and picture, as the work goes on.
+
+    Args:
+        folder: Of the checkpoint.
+        path: Of the audio file; None when the recording was taken away.
+    """
+    if path is None:
+        yield READY, "", [], ""
+        return
+    try:
+        yield f"Loading the checkpoint {folder.name} …", "", [], ""
+        recogniser = load_recogniser(folder)
+        yield f"Reading the recording at {recogniser.sampling_rate} Hz …", "", [], ""
+        recording = read_recording(path, recogniser.sampling_rate)
+    except (CheckpointError, RecordingError) as error:
+        yield f"⚠️ {error}", "", [], ""
+        return
+    yield f"Recognising {recording.seconds:.1f} s of speech …", "", [], ""
+    result = recogniser.transcribe(recording)
+    table = word_table(result.words)
+    yield "Drawing the alignment …", result.text, table, ""
+    picture = draw_alignment(result, recogniser.processor.feature_extractor, recording.seconds)
+    yield describe_work(recording, result, recogniser), result.text, table, picture
+
+
+def word_table(words: list[dict]) -> list[list]:
+    """Rows for `WORD_COLUMNS`."""
+    return [
+        [word["word"], f"{word['start_seconds']:.2f}", f"{word['end_seconds']:.2f}", f"{100 * word['confidence']:.0f}"]
+        for word in words
+    ]
+
+
+def describe_work(recording: Recording, result: Transcription, recogniser: Recogniser) -> str:
+    """What was done with a recording, resampling above all; a warning where no word came out."""
+    if recording.is_resampled:
+        rate = f"resampled from {recording.orig_sampling_rate} Hz to the model's {recording.sampling_rate} Hz"
+    else:
+        rate = f"at the model's {recording.sampling_rate} Hz"
+    work = (
+        f"{recording.seconds:.1f} s of audio, {rate}, recognised in {result.processing_seconds:.2f} s "
+        f"({result.processing_seconds / recording.seconds:.3f} of real time, {recogniser.device})."
+    )
+    return work if result.text else f"⚠️ {NO_SPEECH}\n\n{work}"
+
+
+def describe_checkpoint(name: str, folder: Path) -> str:
+    """Markdown: which checkpoint is loaded and how good it is."""
+    try:
+        recogniser = load_recogniser(folder)
+    except CheckpointError as error:
+        return f"⚠️ {error}"
+    return (
+        f"### How good is {name}?\n{recogniser.num_parameters:,} parameters, hears {recogniser.sampling_rate} Hz; "
+        f"numbers in parentheses are 95 % confidence intervals.\n\n{describe_scores(folder)}"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

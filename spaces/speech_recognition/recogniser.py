@@ -1,0 +1,140 @@
+"""Loads a checkpoint with the Auto classes and transcribes with it."""
+
+import copy
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from checkpoints import CheckpointError
+from recordings import Recording
+from transformers import AutoModelForCTC, AutoProcessor
+
+DECIBELS_PER_LOG = 10 / math.log(10)  # log-mel features are natural logarithms of power
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A symbol that the model wrote.
+
+    Args:
+        symbol: The character; "|" between words.
+        seconds: Middle of the frame in which it was surest.
+        probability: Its posterior in that frame.
+    """
+
+    symbol: str
+    seconds: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """Everything that the page shows of one recording.
+
+    Args:
+        text: The transcript; empty where no word was recognised.
+        words: `{"word", "start_seconds", "end_seconds", "confidence"}` each, in order.
+        emissions: The symbols, in order.
+        symbol_probabilities: (frames,), the probability of any symbol, which is 1 minus that of the CTC blank.
+        frame_seconds: Seconds from one of these frames to the next.
+        log_mel: (feature frames, mel bands) in dB, before any normalisation.
+        processing_seconds: Time that features, model and decoding took.
+    """
+
+    text: str
+    words: list[dict]
+    emissions: list[Emission]
+    symbol_probabilities: np.ndarray
+    frame_seconds: float
+    log_mel: np.ndarray
+    processing_seconds: float
+
+
+class Recogniser:
+    """A speech recogniser with its processor.
+
+    Args:
+        folder: Checkpoint folder. The code in it is run.
+
+    Raises:
+        CheckpointError: It does not load, or is no recogniser of this kind.
+    """
+
+    def __init__(self, folder: Path):
+        # Code of the checkpoint runs here and may raise anything.
+        try:
+            self.processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+            model = AutoModelForCTC.from_pretrained(folder, trust_remote_code=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"The checkpoint {folder} does not load: {type(error).__name__}: {reason}") from error
+        if not hasattr(self.processor, "decode_logits"):
+            raise CheckpointError(f"The checkpoint {folder} gives no word timings; choose one trained with Antiphon.")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.eval().to(self.device)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Rate in Hz of the audio that the model expects."""
+        return self.processor.feature_extractor.sampling_rate
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @torch.inference_mode()
+    def transcribe(self, recording: Recording) -> Transcription:
+        """Recognises one recording at `sampling_rate`."""
+        start = time.perf_counter()
+        inputs = self.processor(audio=recording.waveform, sampling_rate=recording.sampling_rate)
+        outputs = self.model(**inputs.to(self.device))
+        logits = outputs.logits.float().cpu()
+        [decoded] = self.processor.decode_logits(logits, outputs.attention_mask.cpu())
+        processing_seconds = time.perf_counter() - start
+        posteriors = logits[0].softmax(-1).numpy()
+        blank = self.model.config.pad_token_id
+        return Transcription(
+            text=decoded["text"],
+            words=decoded["words"],
+            emissions=self._emissions(posteriors, blank),
+            symbol_probabilities=1 - posteriors[:, blank],
+            frame_seconds=self.processor.frame_seconds,
+            log_mel=self._log_mel(recording),
+            processing_seconds=processing_seconds,
+        )
+
+    def _emissions(self, posteriors: np.ndarray, blank: int) -> list[Emission]:
+        """The path of the greedy decoder: of each run of one symbol its surest frame."""
+        path = posteriors.argmax(-1)
+        emissions = []
+        for symbol, run in itertools.groupby(range(len(path)), key=lambda frame: path[frame]):
+            if symbol == blank:
+                continue
+            surest = max(run, key=lambda frame: posteriors[frame, symbol])
+            emissions.append(
+                Emission(
+                    symbol=self.processor.tokenizer.convert_ids_to_tokens(int(symbol)),
+                    seconds=(surest + 0.5) * self.processor.frame_seconds,
+                    probability=float(posteriors[surest, symbol]),
+                )
+            )
+        return emissions
+
+    def _log_mel(self, recording: Recording) -> np.ndarray:
+        """The features as power, since those normalised for the model hide how loud a band is."""
+        extractor = copy.copy(self.processor.feature_extractor)
+        extractor.normalize = "none"
+        features = extractor(recording.waveform, sampling_rate=recording.sampling_rate, return_tensors="np")
+        return features["input_features"][0] * DECIBELS_PER_LOG
+
+
+@lru_cache(maxsize=2)
+def load_recogniser(folder: Path) -> Recogniser:
+    """The recogniser of a folder; the two used last stay in memory."""
+    return Recogniser(folder)
