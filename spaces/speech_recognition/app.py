@@ -18,7 +18,7 @@ from recogniser import Recogniser, Transcription, load_recogniser
 from recordings import MAX_SECONDS, Recording, RecordingError, read_recording
 from scores import describe_scores
 
-MAX_UPLOAD = "10mb"
+MAX_MEGABYTES = 10
 MAX_WAITING = 16
 # Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
@@ -27,7 +27,7 @@ WORD_COLUMNS = ["word", "start (s)", "end (s)", "confidence (%)"]
 READY = "Record something or choose a file; the transcript appears by itself."
 NO_SPEECH = "No speech was found in this recording; speak closer to the microphone, or choose another file."
 INTRODUCTION = f"""# Speech recognition
-Speak or choose a file (WAV, FLAC, OGG or MP3, up to {MAX_SECONDS} s and {MAX_UPLOAD.upper()}). Recordings are deleted
+Speak or choose a file (WAV, FLAC, OGG or MP3, up to {MAX_SECONDS} s and {MAX_MEGABYTES} MB). Recordings are deleted
 within about an hour and used for nothing else."""
 CSS = """
 #transcript textarea { font-size: 1.4rem; line-height: 1.4; }
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         # The fonts of the visitor's system: nothing to load, and bold letters match.
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         css=CSS,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=f"{MAX_MEGABYTES}mb",
         allowed_paths=[str(path) for folder in checkpoints.values() for path in find_examples(folder)],
         ssr_mode=False,
         run_history=False,

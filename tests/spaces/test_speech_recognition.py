@@ -1,0 +1,420 @@
+"""The speech recognition Space: its parts alone, then the whole of it in a browser."""
+
+import ast
+import importlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+from browser import open_browser, open_page, serve_space
+from clean_process import WITHOUT_ANTIPHON
+from tiny_checkpoint import result_row, write_row, write_run
+
+from antiphon.modeling import ConformerConfig, ConformerForCTC
+from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
+from antiphon.processing.corpora import decode, load_corpus
+
+SPACE = Path(__file__).parents[2] / "spaces" / "speech_recognition"
+SAMPLING_RATE = 16_000
+MICROPHONE_RATE = 48_000
+STEPS = 240
+
+
+# ---------------------------------------------------------------- a recogniser that knows three sentences
+
+
+def overfit(waveforms: list[np.ndarray], texts: list[str]) -> tuple[ConformerForCTC, ConformerProcessor]:
+    """Trains a tiny Conformer on a few clips until it knows them, at any loudness and amid any silence."""
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    extractor = LogMelFeatureExtractor(feature_size=40, sampling_rate=SAMPLING_RATE)
+    processor = ConformerProcessor(extractor, CharacterTokenizer.from_corpus(texts))
+    config = ConformerConfig(
+        vocab_size=len(processor.tokenizer), num_mel_bins=40, hidden_size=64, intermediate_size=128,
+        num_hidden_layers=2, num_attention_heads=2, subsampling_channels=8, hidden_dropout=0.0,
+        num_time_masks=0, num_frequency_masks=0,
+    )  # fmt: skip
+    model = ConformerForCTC(config).train()
+    optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=STEPS, pct_start=0.2)
+
+    def vary(waveform: np.ndarray) -> np.ndarray:
+        # Some of them begin and end at once
+        before, after = (int(max(0, seconds) * SAMPLING_RATE) for seconds in generator.uniform(-0.3, 0.8, size=2))
+        varied = np.pad(waveform * generator.uniform(0.2, 1), (before, after))
+        return varied + generator.normal(0, 10 ** generator.uniform(-5, -3), len(varied))
+
+    for _ in range(STEPS):
+        batch = processor(audio=list(map(vary, waveforms)), text=texts, sampling_rate=SAMPLING_RATE)
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval(), processor
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> dict[str, np.ndarray]:
+    """Waveforms at `SAMPLING_RATE` by what is said in them."""
+    pytest.importorskip("espeakng_loader", reason="needs espeakng-loader: pip install antiphon[synthesis]")
+    corpus = load_corpus("synthetic_commands", num_utterances=3, cache_dir=tmp_path_factory.mktemp("corpus"))
+    return {row["text"]: decode(row)[0] for row in corpus}
+
+
+@pytest.fixture(scope="module")
+def trained(clips) -> tuple[ConformerForCTC, ConformerProcessor]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more threads than that slow so small a model down
+    try:
+        return overfit(list(clips.values()), list(clips))
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, trained, clips) -> Path:
+    """A project folder with two runs: `known`, measured and with examples, and `older`, which nobody measured."""
+    project = tmp_path_factory.mktemp("project")
+    older = write_run(project / "runs" / "older")
+    (older / "results" / "digits_test.json").unlink()
+    os.utime(older / "checkpoint" / "model.safetensors", (0, 0))
+    known = project / "runs" / "known"
+    for part in trained:
+        part.save_pretrained(known / "checkpoint")
+    write_row(known, result_row(known / "checkpoint"))
+    (known / "samples").mkdir()
+    for text, waveform in clips.items():
+        soundfile.write(known / "samples" / f"{text}.wav", waveform, SAMPLING_RATE)
+    return project
+
+
+def transcribe_in_process(trained, waveform: np.ndarray) -> dict:
+    model, processor = trained
+    with torch.inference_mode():
+        outputs = model(**processor(audio=waveform, sampling_rate=SAMPLING_RATE))
+    return processor.decode_logits(outputs.logits, outputs.attention_mask)[0]
+
+
+# ---------------------------------------------------------------- the parts
+
+
+@pytest.fixture
+def space(monkeypatch):
+    """Imports a module of the Space as app.py does, and forgets it afterwards."""
+    monkeypatch.syspath_prepend(SPACE)
+    modules = [path.stem for path in SPACE.glob("*.py")]
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def write_tone(path: Path, seconds: float, sampling_rate: int = SAMPLING_RATE, channels: int = 1) -> Path:
+    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(path, np.stack([tone] * channels, axis=1), sampling_rate)
+    return path
+
+
+def test_recording_is_resampled_and_averaged(space, tmp_path):
+    path = write_tone(tmp_path / "tone.wav", 1.0, MICROPHONE_RATE, channels=2)
+    recording = space("recordings").read_recording(path, SAMPLING_RATE)
+    assert recording.is_resampled
+    assert (recording.orig_sampling_rate, recording.seconds) == (MICROPHONE_RATE, 1.0)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(SAMPLING_RATE) / SAMPLING_RATE)
+    np.testing.assert_allclose(recording.waveform[500:-500], expected[500:-500], atol=1e-3)
+
+
+def test_recording_at_the_rate_of_the_model_is_left_alone(space, tmp_path):
+    path = write_tone(tmp_path / "tone.wav", 0.5)
+    recording = space("recordings").read_recording(path, SAMPLING_RATE)
+    assert not recording.is_resampled
+    np.testing.assert_array_equal(recording.waveform, soundfile.read(path, dtype="float32")[0])
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_text("I am a text, not a sound."), "no audio that can be read"),
+        (lambda path: write_tone(path, 60.5), r"lasts 60\.5 s, at most 60 s"),
+        (lambda path: write_tone(path, 0.05), r"lasts 0\.05 s; record at least 0\.1 s"),
+        (lambda path: write_tone(path, 0.5, channels=3), "3 channels"),
+        (lambda path: write_tone(path, 0.5, sampling_rate=1000), "1000 Hz"),
+        (lambda path: soundfile.write(path, np.zeros(8000), SAMPLING_RATE), "is silent"),
+        (lambda path: soundfile.write(path, np.full(8000, np.nan), SAMPLING_RATE, subtype="FLOAT"), "not numbers"),
+    ],
+    ids=["empty", "text", "long", "short", "channels", "rate", "silent", "nan"],
+)
+def test_bad_recording_is_refused_in_one_sentence(space, tmp_path, write, sentence):
+    recordings = space("recordings")
+    write(tmp_path / "bad.wav")
+    with pytest.raises(recordings.RecordingError, match=sentence) as error:
+        recordings.read_recording(tmp_path / "bad.wav", SAMPLING_RATE)
+    assert str(error.value).endswith(".")
+    assert str(tmp_path) not in str(error.value)  # the visitor knows nothing of the server's folders
+
+
+def test_newest_checkpoint_comes_first_and_a_run_counts_once(space, tmp_path):
+    def place(folder: str, seconds: int, auto_class: str = "AutoModelForCTC") -> None:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text(json.dumps({"auto_map": {auto_class: "m.M"}}))
+        (tmp_path / folder / "model.safetensors").touch()
+        os.utime(tmp_path / folder / "model.safetensors", (seconds, seconds))
+
+    place("runs/a/checkpoint", 1)
+    place("runs/a/hub", 4)
+    place("model_cards/b", 3)
+    place("runs/a_vocoder/checkpoint", 9, auto_class="AutoModel")
+    (tmp_path / "runs" / "unfinished" / "checkpoint").mkdir(parents=True)
+    found = space("checkpoints").choose_checkpoints(None, [tmp_path])
+    assert found == {"runs/a": tmp_path / "runs/a/hub", "model_cards/b": tmp_path / "model_cards/b"}
+    assert list(found) == ["runs/a", "model_cards/b"]
+    named = space("checkpoints").choose_checkpoints(str(tmp_path / "model_cards/b"), [tmp_path])
+    assert list(named.values()) == [tmp_path / "model_cards/b", tmp_path / "runs/a/hub"]
+
+
+def test_scores_are_shown_with_interval_baseline_and_claims(space, tmp_path):
+    run = write_run(tmp_path)
+    text = space("scores").describe_scores(run / "checkpoint").replace("\u00a0", " ")
+    assert "| word error rate (lower is better) | **12.5 % (5.0 to 25.0)** | 90.0 % (85.0 to 95.0) |" in text
+    assert "Measured on digits test: 40 recordings, 2 speakers." in text
+    assert "- NOT BETTER THAN HEARING NOTHING" in text
+    row = result_row(run / "checkpoint") | {"checkpoint_sha256": "0" * 64}
+    write_row(run, row)
+    text = space("scores").describe_scores(run / "checkpoint")
+    assert "12.5" not in text
+    assert "No results found beside this checkpoint" in text
+    assert "1 result measured on other weights" in text
+    (run / "results" / "broken.json").write_text("[1]")
+    assert "1 file in `results` that cannot be read" in space("scores").describe_scores(run / "checkpoint")
+
+
+def test_words_that_would_overlap_stand_on_different_lines(space):
+    words = [
+        {"word": "seven", "start_seconds": 0.0, "end_seconds": 0.1},
+        {"word": "eleven", "start_seconds": 0.1, "end_seconds": 0.2},
+        {"word": "six", "start_seconds": 3.0, "end_seconds": 3.2},
+    ]
+    assert space("alignment_picture").label_levels(words, seconds_per_inch=1.0) == [0, 1, 0]
+    assert space("alignment_picture").label_levels(words, seconds_per_inch=0.05) == [0, 0, 0]
+
+
+def test_frequency_axis_agrees_with_the_filters(space):
+    extractor = LogMelFeatureExtractor(feature_size=40, sampling_rate=SAMPLING_RATE, n_fft=4096, win_length=4096)
+    peaks = extractor.mel_filters.argmax(dim=0) * SAMPLING_RATE / 4096
+    for band in (5, 20, 39):
+        found = space("alignment_picture").band_of_frequency(float(peaks[band]), extractor)
+        assert found == pytest.approx(band, abs=0.1)
+
+
+def test_transcription_agrees_with_the_processor(space, project, trained, clips):
+    text, waveform = next(iter(clips.items()))
+    recogniser = space("recogniser").Recogniser(project / "runs" / "known" / "checkpoint")
+    recording = space("recordings").Recording(waveform, SAMPLING_RATE, SAMPLING_RATE)
+    result = recogniser.transcribe(recording)
+    expected = transcribe_in_process(trained, waveform)
+    assert (result.text, result.words) == (expected["text"], expected["words"])
+    assert result.text == text
+    assert "".join(emission.symbol for emission in result.emissions).strip("|") == text.replace(" ", "|")
+    assert result.emissions[0].seconds > result.words[0]["start_seconds"]
+    assert result.emissions[-1].seconds < result.words[-1]["end_seconds"]
+    picture = space("alignment_picture").draw_alignment(result, recogniser.processor.feature_extractor, 1.0)
+    assert f'aria-label="Spectrogram with the words: {text}"' in picture
+    assert space("alignment_picture").TEXT_COLOUR not in picture
+    for label in (*text.split(), "time (s)", "frequency (Hz)", "probability"):
+        assert f">{label}</text>" in picture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "make quickstart"),
+        (["no/such folder"], "is no folder here and cannot be fetched"),
+        (["."], "holds no model"),
+    ],
+    ids=["none", "missing", "empty"],
+)
+def test_missing_checkpoint_is_told_in_one_sentence(space, tmp_path, monkeypatch, capsys, arguments, sentence):
+    pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANTIPHON_CHECKPOINT", raising=False)
+    app = space("app")
+    monkeypatch.setattr(app, "PROJECT_FOLDERS", [tmp_path])
+    assert app.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert message.startswith("app.py: error: ")
+    assert message.count("\n") == 1
+
+
+def test_what_the_hub_would_install_is_what_is_imported():
+    requirements = {re.split("[<>=]", line)[0] for line in (SPACE / "requirements.txt").read_text().split()}
+    neighbours = {path.stem for path in SPACE.glob("*.py")}
+    imported = set()
+    for path in SPACE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    assert imported - neighbours - set(sys.stdlib_module_names) == requirements
+
+
+# ---------------------------------------------------------------- the whole, in a browser
+
+
+@pytest.fixture(scope="module")
+def address(project, tmp_path_factory) -> str:
+    pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
+    folder = tmp_path_factory.mktemp("server")
+    # As on the Hub: without Antiphon, found by the folder of app.py alone.
+    program = f"{WITHOUT_ANTIPHON}\nimport runpy\nsys.path[0] = {str(SPACE)!r}\n"
+    program += f"runpy.run_path({str(SPACE / 'app.py')!r}, run_name='__main__')\n"
+    (folder / "serve.py").write_text(program, encoding="utf-8")
+    environment = {
+        "HF_HOME": str(folder / "hf_home"),
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        "ANTIPHON_CHECKPOINT": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    with serve_space([str(folder / "serve.py")], cwd=project, environment=environment) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, clips):
+    microphone = tmp_path_factory.mktemp("microphone") / "microphone.wav"
+    # Half a second of silence before and a long one after: the recording ends in it.
+    waveform = np.pad(next(iter(clips.values())), (SAMPLING_RATE // 2, 20 * SAMPLING_RATE))
+    soundfile.write(microphone, soxr.resample(waveform, SAMPLING_RATE, MICROPHONE_RATE), MICROPHONE_RATE)
+    with open_browser(microphone) as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page, as wide and as dark as asked, and closes it after the test."""
+    contexts = []
+
+    def visit(**options):
+        page, problems = open_page(browser, address, **options)
+        contexts.append(page.context)
+        page.get_by_role("heading", name="How good is").wait_for()
+        return page, problems
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def upload(page, path: Path) -> None:
+    page.get_by_label("Upload file").first.click()
+    page.locator("input[type=file][accept*=audio]").set_input_files(path)
+
+
+def status_of(page, pattern: str) -> str:
+    """Waits for a status and returns it."""
+    status = page.locator("#status").filter(has_text=re.compile(pattern))
+    status.wait_for()
+    return status.inner_text()
+
+
+def transcript_of(page) -> str:
+    return page.locator("#transcript textarea").input_value()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", {}),
+        ("dark", {"colour_scheme": "dark"}),
+        ("phone", {"width": 390, "height": 844}),
+    ],
+)
+def test_uploaded_file_is_transcribed_and_drawn(visit, trained, clips, tmp_path, name, options):
+    waveform = list(clips.values())[1]
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, soxr.resample(waveform, SAMPLING_RATE, MICROPHONE_RATE), MICROPHONE_RATE)
+    heard = soxr.resample(soundfile.read(path, dtype="float32")[0], MICROPHONE_RATE, SAMPLING_RATE, quality="HQ")
+    expected = transcribe_in_process(trained, heard)
+    page, problems = visit(**options)
+    upload(page, path)
+    assert "resampled from 48000 Hz to the model's 16000 Hz" in status_of(page, "of audio")
+    assert transcript_of(page) == expected["text"] == list(clips)[1]
+
+    first = expected["words"][0]
+    table = page.locator("#words").inner_text().split()
+    for cell in (first["word"], f"{first['start_seconds']:.2f}", f"{first['end_seconds']:.2f}"):
+        assert cell in table
+    page.get_by_role("img", name=f"Spectrogram with the words: {expected['text']}").wait_for()
+    written = page.locator(".alignment svg text").all_text_contents()
+    assert set(expected["text"].split()) <= {" ".join(text.split()) for text in written}
+    # The text of the picture has the colour of the page's.
+    colour = "element => getComputedStyle(element).fill"
+    assert page.locator(".alignment svg text").first.evaluate(colour) == page.locator("#status p").evaluate(
+        "element => getComputedStyle(element).color"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+    assert problems == []
+
+
+def test_microphone_is_transcribed(visit, clips):
+    text, waveform = next(iter(clips.items()))
+    page, problems = visit()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1000 * (len(waveform) / SAMPLING_RATE + 1.5))
+    page.get_by_role("button", name="Stop", exact=True).click()
+    assert re.search(r"resampled from \d+ Hz to the model's 16000 Hz", status_of(page, "of audio"))
+    assert transcript_of(page) == text
+    assert problems == []
+
+
+def test_bad_files_are_answered_with_a_sentence(visit, clips, tmp_path):
+    page, _ = visit()
+    (tmp_path / "text.wav").write_text("I am a text, not a sound. " * 10)
+    upload(page, tmp_path / "text.wav")
+    assert "no audio that can be read here" in status_of(page, "⚠️")
+    page.get_by_label("Clear").click()
+    status_of(page, "the transcript appears by itself")
+    upload(page, write_tone(tmp_path / "long.wav", 61))
+    assert "lasts 61.0 s, at most 60 s are accepted" in status_of(page, "⚠️")
+    assert transcript_of(page) == ""
+    page.get_by_label("Clear").click()
+    # After all that it still works.
+    soundfile.write(tmp_path / "good.wav", next(iter(clips.values())), SAMPLING_RATE)
+    upload(page, tmp_path / "good.wav")
+    status_of(page, "of audio")
+    assert transcript_of(page) == next(iter(clips))
+
+
+def test_large_file_is_refused_by_its_size(visit, tmp_path):
+    page, _ = visit()
+    upload(page, write_tone(tmp_path / "large.wav", 11_000_000 / 2 / SAMPLING_RATE))
+    page.get_by_text("exceed the maximum allowed size of 10.0 Mb").wait_for()
+    assert transcript_of(page) == ""
+
+
+def test_example_and_change_of_checkpoint(visit, clips):
+    page, problems = visit()
+    text = next(iter(clips))
+    assert "12.5" in page.locator("#card").inner_text()
+    page.get_by_text(f"{text}.wav").click()
+    assert "at the model's 16000 Hz" in status_of(page, "of audio")
+    assert transcript_of(page) == text
+    page.get_by_label("Checkpoint").click()
+    page.get_by_role("option", name="runs/older").click()
+    page.get_by_text("No results found beside this checkpoint").wait_for()
+    assert "resampled from 16000 Hz to the model's 8000 Hz" in status_of(page, "8000 Hz, recognised")
+    assert problems == []
