@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         size = hidden_states.numel()
         words = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
         keep = words.view(torch.uint8)[:size].view(hidden_states.shape) >= threshold
-        return hidden_states * keep * (256 / (256 - threshold))
+        return (hidden_states * keep).mul_(256 / (256 - threshold))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
