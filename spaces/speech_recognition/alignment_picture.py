@@ -9,7 +9,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import Normal, withStroke
 from matplotlib.ticker import MultipleLocator
 from recogniser import Transcription
 from transformers.audio_utils import hertz_to_mel
@@ -23,6 +22,7 @@ DPI = 100
 LEFT, RIGHT, TOP, BOTTOM, GAP = 0.75, 0.95, 0.05, 0.5, 0.12
 LABEL_HEIGHT, MEL_HEIGHT, SYMBOL_HEIGHT = 0.24, 2.2, 1.15
 MIN_AXES_WIDTH = 4.0
+MAX_ENLARGED_WIDTH = 760  # pixels to which the picture of a short recording may grow
 SYMBOL_WIDTH, CHARACTER_WIDTH = 0.115, 0.095
 DYNAMIC_RANGE = 70  # dB
 FREQUENCY_TICKS = (250, 500, 1000, 2000, 4000, 8000)
@@ -51,9 +51,11 @@ def draw_alignment(transcription: Transcription, feature_extractor, seconds: flo
     Returns:
         HTML: a figure with an inline SVG, which scrolls sideways where the page is narrower than the recording is long.
     """
+    # The last frame of the model may reach past the end.
+    words = [{**word, "end_seconds": min(word["end_seconds"], seconds)} for word in transcription.words]
     # Wide enough that symbols in neighbouring frames stand side by side.
     axes_width = max(MIN_AXES_WIDTH, seconds * SYMBOL_WIDTH / transcription.frame_seconds)
-    levels = label_levels(transcription.words, seconds_per_inch=seconds / axes_width)
+    levels = label_levels(words, seconds_per_inch=seconds / axes_width)
     label_height = LABEL_HEIGHT * (1.4 + max(levels, default=0))
     width = LEFT + axes_width + RIGHT
     height = TOP + label_height + MEL_HEIGHT + GAP + SYMBOL_HEIGHT + BOTTOM
@@ -70,8 +72,8 @@ def draw_alignment(transcription: Transcription, feature_extractor, seconds: flo
 
         image = _draw_spectrogram(mel_axes, transcription.log_mel, feature_extractor)
         figure.colorbar(image, cax=scale_axes, label="power (dB below the loudest)")
-        _draw_boundaries(mel_axes, transcription.words)
-        _draw_words(word_axes, transcription.words, levels)
+        _draw_boundaries(mel_axes, words)
+        _draw_words(word_axes, words, levels)
         _draw_symbols(symbol_axes, transcription)
         for axes in (word_axes, mel_axes, symbol_axes):
             axes.set_xlim(0, seconds)
@@ -132,10 +134,10 @@ def _draw_spectrogram(axes: Axes, log_mel: np.ndarray, feature_extractor):
 
 def _draw_boundaries(axes: Axes, words: list[dict]) -> None:
     # A white line with a dark rim shows on every colour of the map.
-    rim = [withStroke(linewidth=3, foreground="black", alpha=0.6), Normal()]
     for word in words:
         for seconds in (word["start_seconds"], word["end_seconds"]):
-            axes.axvline(seconds, color="white", linewidth=1.2, path_effects=rim)
+            axes.axvline(seconds, color="black", alpha=0.6, linewidth=3)
+            axes.axvline(seconds, color="white", linewidth=1.2)
 
 
 def _draw_words(axes: Axes, words: list[dict], levels: list[int]) -> None:
@@ -176,6 +178,8 @@ def _as_html(svg: str, width: int, text: str) -> str:
     svg = svg[svg.index("<svg") :].replace(TEXT_COLOUR, "currentColor")
     svg = svg.replace("*{", ".alignment *{")  # a rule for the whole page, once the SVG is inline
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    # Between three quarters of its natural size, still readable, and somewhat more than that it fits the page.
+    style = f"min-width: {0.75 * width:.0f}px; max-width: {max(width, MAX_ENLARGED_WIDTH)}px"
     label = html.escape(f"Spectrogram with the words: {text}" if text else "Spectrogram; no word was recognised")
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="width: {width}px"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}" style="{style}"', 1)
     return f'<figure class="alignment"><div tabindex="0">{svg}</div><figcaption>{CAPTION}</figcaption></figure>'

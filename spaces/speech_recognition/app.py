@@ -23,7 +23,7 @@ MAX_WAITING = 16
 # Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
 PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
-WORD_COLUMNS = ["word", "start (s)", "end (s)", "confidence (%)"]
+WORD_COLUMNS = ["word", "start", "end", "confidence"]
 READY = "Record something or choose a file; the transcript appears by itself."
 NO_SPEECH = "No speech was found in this recording; speak closer to the microphone, or choose another file."
 INTRODUCTION = f"""# Speech recognition
@@ -33,9 +33,9 @@ CSS = """
 #transcript textarea { font-size: 1.4rem; line-height: 1.4; }
 .alignment { margin: 0; }
 .alignment > div { overflow-x: auto; }
-.alignment svg { display: block; min-width: min(100%, 760px); max-width: none; height: auto; margin: 0 auto; }
+.alignment svg { display: block; width: 100%; height: auto; margin: 0 auto; }
 .alignment figcaption { font-size: 0.85rem; opacity: 0.8; max-width: 75ch; }
-#card table { font-size: 0.9rem; }
+#card table { display: block; overflow-x: auto; border: none; font-size: 0.9rem; }
 #card th, #card td { padding: 0.4rem 0.6rem; word-break: normal; overflow-wrap: normal; }
 """
 
@@ -142,7 +142,7 @@ def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str
 def word_table(words: list[dict]) -> list[list]:
     """Rows for `WORD_COLUMNS`."""
     return [
-        [word["word"], f"{word['start_seconds']:.2f}", f"{word['end_seconds']:.2f}", f"{100 * word['confidence']:.0f}"]
+        [word["word"], f"{word['start_seconds']:.2f} s", f"{word['end_seconds']:.2f} s", f"{word['confidence']:.0%}"]
         for word in words
     ]
 
@@ -155,7 +155,7 @@ def describe_work(recording: Recording, result: Transcription, recogniser: Recog
         rate = f"at the model's {recording.sampling_rate} Hz"
     work = (
         f"{recording.seconds:.1f} s of audio, {rate}, recognised in {result.processing_seconds:.2f} s "
-        f"({result.processing_seconds / recording.seconds:.3f} of real time, {recogniser.device})."
+        f"({result.processing_seconds / recording.seconds:.3f} of real time, on the {recogniser.device.upper()})."
     )
     return work if result.text else f"⚠️ {NO_SPEECH}\n\n{work}"
 
@@ -168,7 +168,7 @@ def describe_checkpoint(name: str, folder: Path) -> str:
         return f"⚠️ {error}"
     return (
         f"### How good is {name}?\n{recogniser.num_parameters:,} parameters, hears {recogniser.sampling_rate} Hz; "
-        f"numbers in parentheses are 95 % confidence intervals.\n\n{describe_scores(folder)}"
+        f"95 % confidence intervals in parentheses; ↓ lower and ↑ higher is better.\n\n{describe_scores(folder)}"
     )
 
 

@@ -49,8 +49,8 @@ def describe_row(row: dict) -> str:
     header = ["", "this model", *(f"baseline: {name.replace('_', ' ')}" for name in baselines)]
     table = [header, ["---"] * len(header)]
     for name, metric in row["metrics"].items():
-        direction = "higher is better" if metric["higher_is_better"] else "lower is better"
-        cells = [f"{METRIC_NAMES.get(name, name)} ({direction})", f"**{format_metric(metric)}**"]
+        direction = "↑" if metric["higher_is_better"] else "↓"
+        cells = [f"{METRIC_NAMES.get(name, name)} {direction}", f"**{format_metric(metric)}**"]
         for baseline in baselines.values():
             other = baseline["metrics"].get(name)
             cells.append("–" if other is None else format_metric(other))

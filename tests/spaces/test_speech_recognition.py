@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_newest_checkpoint_comes_first_and_a_run_counts_once(space, tmp_path):
 def test_scores_are_shown_with_interval_baseline_and_claims(space, tmp_path):
     run = write_run(tmp_path)
     text = space("scores").describe_scores(run / "checkpoint").replace("\u00a0", " ")
-    assert "| word error rate (lower is better) | **12.5 % (5.0 to 25.0)** | 90.0 % (85.0 to 95.0) |" in text
+    assert "| word error rate ↓ | **12.5 % (5.0 to 25.0)** | 90.0 % (85.0 to 95.0) |" in text
     assert "Measured on digits test: 40 recordings, 2 speakers." in text
     assert "- NOT BETTER THAN HEARING NOTHING" in text
     row = result_row(run / "checkpoint") | {"checkpoint_sha256": "0" * 64}
@@ -233,6 +234,20 @@ def test_transcription_agrees_with_the_processor(space, project, trained, clips)
     assert space("alignment_picture").TEXT_COLOUR not in picture
     for label in (*text.split(), "time (s)", "frequency (Hz)", "probability"):
         assert f">{label}</text>" in picture
+
+
+def test_recording_without_words_is_said_to_hold_no_speech(space):
+    pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
+    recording = space("recordings").Recording(np.ones(SAMPLING_RATE, np.float32), SAMPLING_RATE, SAMPLING_RATE)
+    silent = space("recogniser").Transcription(
+        text="", words=[], emissions=[], symbol_probabilities=np.zeros(25), frame_seconds=0.04,
+        log_mel=np.zeros((101, 80)), processing_seconds=0.1,
+    )  # fmt: skip
+    status = space("app").describe_work(recording, silent, SimpleNamespace(device="cpu"))
+    assert "No speech was found in this recording" in status
+    assert "1.0 s of audio, at the model's 16000 Hz, recognised in 0.10 s (0.100 of real time, on the CPU)." in status
+    picture = space("alignment_picture").draw_alignment(silent, LogMelFeatureExtractor(), seconds=1.0)
+    assert "no word was recognised" in picture
 
 
 @pytest.mark.parametrize(
