@@ -5,6 +5,8 @@ from torch import nn
 from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .layers_dropout import Dropout
+
 
 class RotaryPositions(nn.Module):
     """Cosines and sines that rotate each pair of a head's dimensions by an angle proportional to time.
@@ -55,23 +57,26 @@ def eager_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out, the fallback that also returns its weights.
+    """Attention written out, which also returns its weights.
 
     Args:
+        module: Whose `dropout` is applied to the weights.
         query, key, value: (batch, heads, frames, head_dim).
-        attention_mask: Added to the scores, (batch, 1, frames, frames), or None.
+        attention_mask: Added to the scores, or true where a key is heard; (batch, 1, frames, frames), or None.
 
     Returns:
         The output (batch, frames, heads, head_dim) and the weights (batch, heads, frames, frames).
     """
-    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    scores = torch.matmul(query * scaling, key.transpose(2, 3))
     if attention_mask is not None:
+        if attention_mask.dtype == torch.bool:
+            unheard = torch.finfo(scores.dtype).min
+            attention_mask = torch.zeros_like(attention_mask, dtype=scores.dtype).masked_fill_(~attention_mask, unheard)
         scores = scores + attention_mask
     weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    weights = module.dropout(weights)
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
@@ -92,6 +97,7 @@ class RotaryAttention(nn.Module):
         # One product for queries, keys and values is faster than three.
         self.input_projection = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output_projection = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = Dropout(config.attention_dropout)
 
     def forward(
         self,
@@ -106,14 +112,18 @@ class RotaryAttention(nn.Module):
         # (batch, frames, 3, heads, head_dim) -> (3, batch, heads, frames, head_dim)
         projected = projected.view(batch, frames, 3, -1, self.config.head_dim).permute(2, 0, 3, 1, 4)
         query, key = rotate(projected[:2], *position_embeddings)
+        dropout = self.dropout.p if self.training else 0.0
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        if dropout and hidden_states.device.type == "cpu":
+            # No fused kernel of a CPU drops weights: there torch writes attention out too, with a slower dropout.
+            attention = eager_attention
         output, weights = attention(
             self,
             query,
             key,
             projected[2],
             attention_mask,
-            dropout=self.config.attention_dropout if self.training else 0.0,
+            dropout=dropout,
             scaling=self.scaling,
             **kwargs,
         )

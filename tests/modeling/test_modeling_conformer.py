@@ -92,6 +92,26 @@ def test_eager_equals_sdpa_and_returns_weights():
     assert len(outputs.hidden_states) == 3
 
 
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_attention_dropout_acts_in_training_and_never_hears_padding(implementation):
+    model = make_model(attention_dropout=0.5)
+    model.set_attn_implementation(implementation)
+    module, positions = model.encoder.layers[0].attention.train(), model.encoder.positions(torch.zeros(1, 8, 48))
+    hidden_states, heard = torch.randn(1, 8, 48), (torch.arange(8) < 6).expand(1, 1, 8, 8)
+    other_padding = torch.cat([hidden_states[:, :6], torch.randn(1, 2, 48)], dim=1)
+    outputs = []
+    with torch.no_grad():
+        for states in (hidden_states, other_padding):
+            torch.manual_seed(1)
+            outputs.append(module(states, positions, heard)[0][:, :6])
+        torch.testing.assert_close(outputs[0], outputs[1])
+        # With every decision averaged out, training says what evaluation says.
+        mean = torch.stack([module(hidden_states, positions, heard)[0] for _ in range(4000)]).mean(0)
+        expected, _ = module.eval()(hidden_states, positions, heard)
+    assert (outputs[0] - expected[:, :6]).abs().max() > 0.05
+    torch.testing.assert_close(mean, expected, atol=0.05, rtol=0)
+
+
 def test_intermediate_losses_join_the_main_one():
     model = make_model(
         num_hidden_layers=3, intermediate_ctc_layers=[1, 2], intermediate_ctc_weight=0.4, **NO_REGULARISATION
