@@ -11,7 +11,7 @@ the ratios within each round.
 import sys
 from pathlib import Path
 
-if sys.path[0] == str(Path(__file__).parent):
+if not __package__ and not sys.flags.safe_path:
     # Run as a script, this folder's `statistics` would hide the standard library's.
     del sys.path[0]
 

@@ -6,7 +6,7 @@ python eval/compare_results.py results/plain.json results/augmented.json results
 import sys
 from pathlib import Path
 
-if sys.path[0] == str(Path(__file__).parent):
+if not __package__ and not sys.flags.safe_path:
     # Run as a script, this folder's `statistics` would hide the standard library's.
     del sys.path[0]
 

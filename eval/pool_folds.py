@@ -9,7 +9,7 @@ from all items together, since a fold of one speaker has no interval and mean ra
 import sys
 from pathlib import Path
 
-if sys.path[0] == str(Path(__file__).parent):
+if not __package__ and not sys.flags.safe_path:
     # Run as a script, this folder's `statistics` would hide the standard library's.
     del sys.path[0]
 

@@ -27,6 +27,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         normalize: "utterance" (each band of each item to mean 0 and variance 1 over its real frames), "global" (by
             `mean` and `standard_deviation`, from `fit`) or "none".
         mean, standard_deviation: One number per band, for `normalize="global"`.
+        do_normalize: Whether each waveform is first brought to mean 0 and variance 1, so that loudness does not matter.
         padding_value: Value of padded frames.
 
     Source: The mel scale and area normalisation of Slaney's Auditory Toolbox, as in librosa and Whisper.
@@ -47,6 +48,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         normalize: str = "utterance",
         mean: list[float] | None = None,
         standard_deviation: list[float] | None = None,
+        do_normalize: bool = False,
         padding_value: float = 0.0,
         **kwargs,
     ):
@@ -60,6 +62,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self.normalize = normalize
         self.mean = mean
         self.standard_deviation = standard_deviation
+        self.do_normalize = do_normalize
         self._validate()
         margin = (n_fft - win_length) // 2
         window = torch.hann_window(win_length)
@@ -157,6 +160,9 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                     f"`raw_speech` item {index} has shape {tuple(waveform.shape)} but must be (samples,) with at least "
                     "one sample; average the channels of a stereo recording first."
                 )
+        if self.do_normalize:
+            # The small constant keeps digital silence silent.
+            waveforms = [(item - item.mean()) / (item.var(correction=0) + 1e-7).sqrt() for item in waveforms]
         return waveforms
 
     def log_mel(self, waveforms: torch.Tensor) -> torch.Tensor:
@@ -219,10 +225,12 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         """Starts a stream; its chunks, joined, equal the offline features.
 
         Raises:
-            ValueError: with `normalize="utterance"`, whose statistics are known only at the end.
+            ValueError: with `normalize="utterance"` or `do_normalize`, whose statistics are known only at the end.
         """
         if self.normalize == "utterance":
             raise ValueError("`normalize` is 'utterance', which needs the whole signal; use 'global' or 'none'.")
+        if self.do_normalize:
+            raise ValueError("`do_normalize` is true, which needs the whole signal; a stream needs it to be false.")
         return LogMelStream(self)
 
 

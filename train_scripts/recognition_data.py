@@ -54,7 +54,7 @@ def describe_sources(corpus: datasets.Dataset) -> list[dict]:
             "num_speakers": rows["speaker_id"].nunique(),
             "hours": round(rows["duration_seconds"].sum() / 3600, 3),
         }
-        for name, rows in table.groupby("source")
+        for name, rows in table.groupby(table["source"].fillna("source not stated"))
     ]
 
 

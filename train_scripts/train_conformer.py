@@ -13,6 +13,7 @@ import sys
 import time
 from functools import partial
 
+import datasets
 import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
@@ -20,6 +21,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
+from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.recognition_data import (
@@ -41,6 +43,8 @@ DATA_DEFAULTS = {
     "augmentation": {},
 }
 RUN_DEFAULTS = {"folder": None, "seed": 0, "early_stopping_patience": None}
+# Utterances that give the mean and deviation of each mel band where a recipe normalises globally.
+STATISTICS_UTTERANCES = 1000
 # What most recipes want; any argument of transformers' TrainingArguments may stand in the section `training`.
 TRAINING_DEFAULTS = {
     "per_device_train_batch_size": 32,
@@ -75,10 +79,18 @@ def resolve(recipe: dict) -> dict:
     return recipe
 
 
-def build_processor(data: dict, texts: list[str], subsampling_factor: int) -> ConformerProcessor:
+def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:
     """Makes the feature extractor of the recipe and a tokenizer of the training texts."""
     extractor = LogMelFeatureExtractor(sampling_rate=data["sampling_rate"], **data["features"])
-    tokenizer = CharacterTokenizer.from_corpus(texts, alphabet=data["alphabet"])
+    if extractor.normalize == "global":
+        some = np.random.default_rng(seed).permutation(len(corpus))[:STATISTICS_UTTERANCES]
+        rate = data["sampling_rate"]
+        rows = (corpus[int(index)]["audio"] for index in some)
+        extractor.fit(
+            read_audio(audio["bytes"] or audio["path"], sampling_rate=rate, resample=data["resample"])[0]
+            for audio in rows
+        )
+    tokenizer = CharacterTokenizer.from_corpus(corpus["text"], alphabet=data["alphabet"])
     return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
 
 
@@ -119,7 +131,7 @@ def train(recipe: dict) -> RunFolder:
     set_seed(seed)
 
     sources = load_sources(data["train"], "data.train")
-    processor = build_processor(data, sources["text"], recipe["model"].get("subsampling_factor", 4))
+    processor = build_processor(data, sources, recipe["model"].get("subsampling_factor", 4), seed)
     dataset = partial(
         RecognitionDataset, processor=processor, max_seconds=data["max_seconds"], resample=data["resample"], seed=seed
     )

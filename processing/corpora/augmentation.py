@@ -1,9 +1,9 @@
-"""Waveform augmentation for training: speed, pitch, room, noise, bandwidth and gain, each from an explicit generator.
+"""Waveform augmentation for training: speed, pitch, room, noise, spectrum and gain, each from an explicit generator.
 
 audiomentations does pitch, low-pass and gain. It draws from the global `random` and `numpy.random`, so its transforms
 get their parameters from here and draw nothing. The rest is done here: its noise and room transforms draw inside
-`apply` or read and resample a file in every call, its room response resets the level, and it has no speed perturbation
-(resampling without a change of the nominal rate).
+`apply` or read and resample a file in every call, its room response resets the level, its equaliser needs bands above
+9 kHz, and it has no speed perturbation (resampling without a change of the nominal rate).
 """
 
 import difflib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import audiomentations
 import numpy as np
+from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 
 from antiphon.processing.audio_io import read_audio, resample_audio
@@ -27,6 +28,7 @@ _DEFAULTS = {
         "impulse_responses": None,
     },
     "noise": {"probability": 0.5, "snr_db": (5.0, 30.0), "slope_db_per_octave": (-6.0, 3.0), "recordings": None},
+    "equalizer": {"probability": 0.5, "gain_db": (-9.0, 9.0)},
     "low_pass": {"probability": 0.5, "cutoff_hz": (1500.0, 3500.0)},
     "gain": {"probability": 0.5, "gain_db": (-12.0, 6.0)},
 }
@@ -41,6 +43,8 @@ _LIMITS = {
     "gain_db": (-60.0, 60.0),
 }
 _FILES = ("impulse_responses", "recordings")
+# Equaliser: how many gains are drawn, at equal distances in octaves from this frequency to half the sampling rate.
+_EQUALIZER_POINTS, _EQUALIZER_LOWEST_HZ = 8, 60.0
 _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -56,6 +60,8 @@ class WaveformAugmentation:
       `direct_to_reverberant_db`. The direct sound keeps its time and level, and the tail is cut at the clip's end.
     - `noise`: a passage of one of `recordings`, or noise with a spectrum of `slope_db_per_octave` (0 white, -3 pink,
       -6 brown), at `snr_db` relative to the mean power of the whole clip. A silent clip stays silent.
+    - `equalizer`: a smooth frequency response whose gain at eight frequencies is drawn from `gain_db`, as of another
+      microphone; zero phase.
     - `low_pass`: `cutoff_hz`, 12 dB per octave.
     - `gain`: `gain_db`.
 
@@ -64,7 +70,7 @@ class WaveformAugmentation:
 
     Args:
         sampling_rate: of all clips, in Hz.
-        noise, room, speed, pitch, low_pass, gain: the effects. `recordings` and `impulse_responses` are a folder or a
+        noise, room, speed, pitch, gain, low_pass, equalizer: the effects. `recordings` and `impulse_responses` are a folder or a
             list of audio files; they are read and resampled once, here.
         seed: of the generator that serves calls without one.
 
@@ -87,13 +93,16 @@ class WaveformAugmentation:
         pitch: dict | None = None,
         gain: dict | None = None,
         low_pass: dict | None = None,
+        equalizer: dict | None = None,
         seed: int = 0,
     ):
         if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int) or sampling_rate <= 0:
             raise ValueError(f"`sampling_rate` is {sampling_rate!r}, expected a positive integer in Hz")
         self.sampling_rate = sampling_rate
         self.generator = np.random.default_rng(seed)
-        given = {"speed": speed, "pitch": pitch, "room": room, "noise": noise, "low_pass": low_pass, "gain": gain}
+        # The order of this mapping is the order of application.
+        given = {"speed": speed, "pitch": pitch, "room": room, "noise": noise, "equalizer": equalizer}
+        given |= {"low_pass": low_pass, "gain": gain}
         limits = _LIMITS | {"cutoff_hz": (20.0, 0.49 * sampling_rate)}
         self.settings = {
             effect: _check_settings(effect, settings, limits)
@@ -174,6 +183,15 @@ class WaveformAugmentation:
         if noise_rms == 0:  # a passage of digital silence in a recording has no level to set
             return waveform
         return waveform + noise * np.float32(_rms(waveform) / noise_rms * 10 ** (-snr_db / 20))
+
+    def _equalizer(self, waveform: np.ndarray, settings: dict, generator: np.random.Generator) -> np.ndarray:
+        gains_db = generator.uniform(*settings["gain_db"], size=_EQUALIZER_POINTS)
+        # Zeros behind the clip take up the ringing that would otherwise come round to its start.
+        size = next_fast_len(len(waveform) + self.sampling_rate // 20, real=True)
+        frequencies = np.fft.rfftfreq(size, 1 / self.sampling_rate)
+        points = np.geomspace(_EQUALIZER_LOWEST_HZ, self.sampling_rate / 2, _EQUALIZER_POINTS)
+        curve_db = np.interp(np.log(np.maximum(frequencies, _EQUALIZER_LOWEST_HZ)), np.log(points), gains_db)
+        return np.fft.irfft(np.fft.rfft(waveform, size) * 10 ** (curve_db / 20), size)[: len(waveform)]
 
     def _low_pass(self, waveform: np.ndarray, settings: dict, generator: np.random.Generator) -> np.ndarray:
         cutoff_hz = generator.uniform(*settings["cutoff_hz"])

@@ -290,3 +290,23 @@ def test_bad_recordings(tmp_path):
 def test_bad_sampling_rate():
     with pytest.raises(ValueError, match=r"`sampling_rate` is 16000\.0"):
         WaveformAugmentation(16000.0)
+
+
+def test_equalizer_shapes_the_spectrum_smoothly_and_keeps_length_and_time():
+    augmentation = WaveformAugmentation(8000, equalizer={"probability": 1.0, "gain_db": [-9, 9]})
+    noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.05
+    shaped = augmentation(noise, np.random.default_rng(3))
+    assert len(shaped) == len(noise)
+    gains_db = 20 * np.log10(np.abs(np.fft.rfft(shaped)) / np.abs(np.fft.rfft(noise)))
+    smooth = np.convolve(gains_db, np.ones(41) / 41, mode="same")[50:-50]
+    assert -9.5 < smooth.min() < smooth.max() < 9.5
+    assert np.ptp(smooth) > 3
+    click = np.zeros(8000, dtype=np.float32)
+    click[4000] = 0.1
+    assert np.abs(augmentation(click, np.random.default_rng(3))).argmax() == 4000
+
+
+def test_an_equalizer_without_gain_changes_nothing():
+    augmentation = WaveformAugmentation(8000, equalizer={"probability": 1.0, "gain_db": [0, 0]})
+    noise = np.random.default_rng(0).standard_normal(801).astype(np.float32) * 0.05
+    np.testing.assert_allclose(augmentation(noise, np.random.default_rng(1)), noise, atol=1e-6)

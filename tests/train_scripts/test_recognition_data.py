@@ -34,7 +34,7 @@ def test_sources_are_selected_joined_and_described(corpus, tmp_path):
     assert sorted(sources["file_name"]) == sorted(corpus["file_name"])
     [entry] = describe_sources(sources)
     assert entry["name"] == "tones"
-    assert (entry["num_items"], entry["num_speakers"], entry["split"]) == (24, 4, "train, validation")
+    assert (entry["num_items"], entry["num_speakers"], entry["split"]) == (24, 4, "test, train, validation")
     with pytest.raises(RecipeError, match="names no corpus"):
         load_sources([], "data.train")
     with pytest.raises(RecipeError, match="did you mean `where`"):

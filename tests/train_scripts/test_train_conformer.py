@@ -56,7 +56,7 @@ def test_two_steps_leave_a_complete_run(corpus, tmp_path):
     folder = tmp_path / "run"
     output = train(overrides(corpus, folder, "training.report_to=trackio"), TRACKIO_DIR=str(tmp_path / "trackio"))
     assert "parameters" in output
-    assert "18 utterances kept" in output
+    assert "12 utterances kept" in output
     files = {path.name for path in folder.iterdir()}
     assert {"recipe.yaml", "environment.json", "training_data.json", "log_history.json", "checkpoint"} <= files
     checkpoint = {path.name for path in (folder / "checkpoint").iterdir()}
@@ -102,7 +102,7 @@ def test_mistakes_are_one_sentence(override, message):
 
 
 def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
-    """With dropout, masks and augmentation on; stopped in the middle of an epoch of five batches."""
+    """With dropout, masks and augmentation on; stopped in the middle of an epoch of three batches."""
     more = [
         "training.max_steps=12", "training.eval_steps=4", "training.save_steps=4",
         "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
