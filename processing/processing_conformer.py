@@ -108,10 +108,14 @@ class ConformerProcessor(ProcessorMixin):
     def _timed_word(self, symbols: list[tuple[int, int, int, float]]) -> dict:
         return {
             "word": self.tokenizer.decode([symbol for symbol, *_ in symbols], group_tokens=False),
-            "start_seconds": round(symbols[0][1] * self.frame_seconds, 3),
-            "end_seconds": round(symbols[-1][2] * self.frame_seconds, 3),
+            "start_seconds": self._frame_edge(symbols[0][1]),
+            "end_seconds": self._frame_edge(symbols[-1][2]),
             "confidence": float(np.mean([score for *_, score in symbols])),
         }
+
+    def _frame_edge(self, frame: int) -> float:
+        # Frame t is centred on t * frame_seconds, so it begins half a frame earlier.
+        return round(max(0.0, frame - 0.5) * self.frame_seconds, 3)
 
 
 ConformerProcessor.register_for_auto_class()

@@ -70,8 +70,8 @@ class WaveformAugmentation:
 
     Args:
         sampling_rate: of all clips, in Hz.
-        noise, room, speed, pitch, gain, low_pass, equalizer: the effects. `recordings` and `impulse_responses` are a folder or a
-            list of audio files; they are read and resampled once, here.
+        noise, room, speed, pitch, gain, low_pass, equalizer: the effects. `recordings` and `impulse_responses` are a
+            folder or a list of audio files; they are read and resampled once, here.
         seed: of the generator that serves calls without one.
 
     Raises:

@@ -33,8 +33,8 @@ def test_words_with_times_and_confidence(processor):
     assert item["text"] == "ab cc"
     first, second = item["words"]
     assert (first["word"], second["word"]) == ("ab", "cc")
-    assert (first["start_seconds"], first["end_seconds"]) == (FRAME_SECONDS, 5 * FRAME_SECONDS)
-    assert (second["start_seconds"], second["end_seconds"]) == (7 * FRAME_SECONDS, 11 * FRAME_SECONDS)
+    assert (first["start_seconds"], first["end_seconds"]) == (0.5 * FRAME_SECONDS, 4.5 * FRAME_SECONDS)
+    assert (second["start_seconds"], second["end_seconds"]) == (6.5 * FRAME_SECONDS, 10.5 * FRAME_SECONDS)
     # The best frame of each symbol, averaged over the symbols of the word.
     assert first["confidence"] == pytest.approx((0.8 + 0.7) / 2)
     assert second["confidence"] == pytest.approx((0.5 + 0.95) / 2)
