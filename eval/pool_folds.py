@@ -26,12 +26,15 @@ from antiphon.eval.result_rows import items_path, read_row, write_row
 SHARED_CONDITIONS = ("text_normalizer", "sampling_rate", "resample", "decoding", "packages")
 
 
-def pool_folds(paths: Sequence[Path], name: str, *, seed: int = 0) -> tuple[dict, pd.DataFrame]:
+def pool_folds(
+    paths: Sequence[Path], name: str, *, system: str | None = None, seed: int = 0
+) -> tuple[dict, pd.DataFrame]:
     """Compute one row from the rows and item tables of several folds.
 
     Args:
         paths: row files, each with its item table beside it.
         name: of the pooled benchmark.
+        system: what the folds have in common, such as a variant of a recipe; tables show it as the model's name.
         seed: of the bootstrap.
 
     Returns:
@@ -52,6 +55,7 @@ def pool_folds(paths: Sequence[Path], name: str, *, seed: int = 0) -> tuple[dict
     dataset = _pooled_dataset(folds, items)
     row = {
         "benchmark": name,
+        **({"system": system} if system else {}),
         "task": _shared("task", [fold["task"] for fold in folds]),
         "dataset": dataset,
         "checkpoint_sha256": _digest(fold["checkpoint_sha256"] for fold in folds),
@@ -119,9 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path, nargs="+", help="row of each fold, its item table beside it")
     parser.add_argument("--name", required=True, help="name of the pooled benchmark")
+    parser.add_argument("--system", help="what the folds have in common; tables show it as the model's name")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pooled row and items")
     options = parser.parse_args(arguments)
-    row, items = pool_folds(options.rows, options.name)
+    row, items = pool_folds(options.rows, options.name, system=options.system)
     print(write_row(row, items, options.out))
 
 

@@ -29,16 +29,18 @@ def items_path(folder: str | Path, benchmark: str) -> Path:
 def write_row(row: dict, items: pd.DataFrame, folder: str | Path) -> Path:
     """Write a row and its items; a reader sees the old files or the new ones, never a part.
 
-    Numbers that are not finite become null, since JSON has no other word for them.
+    The files are named after the benchmark and, where the row has one, its `system`. Numbers that are not finite become
+    null, since JSON has no other word for them.
 
     Returns:
         The path of the row.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = row_path(folder, row["benchmark"])
+    name = "_".join(filter(None, [row["benchmark"], row.get("system")]))
+    path = row_path(folder, name)
     # Items first: a row must never stand beside the items of another run for long.
-    write_atomically(items_path(folder, row["benchmark"]), lambda file: items.to_parquet(file, index=False))
+    write_atomically(items_path(folder, name), lambda file: items.to_parquet(file, index=False))
     text = json.dumps(_finite(row), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
     return path

@@ -95,7 +95,7 @@ def results_section(paths: Sequence[Path]) -> str:
         row = read_row(path)
         rows = tables.setdefault(tuple(conditions_of(row).items()), {})
         folder = path.resolve().parent
-        model = folder.parent.name if folder.name == "results" else folder.name
+        model = row.get("system") or (folder.parent.name if folder.name == "results" else folder.name)
         if model in rows:
             raise ValueError(f"{path} is the second row of {model!r} for {row['benchmark']!r}; keep one of them.")
         rows[model] = row

@@ -4,7 +4,8 @@ import pytest
 from measured_rows import measure
 
 from antiphon.eval.pool_folds import main, pool_folds
-from antiphon.eval.result_rows import read_row
+from antiphon.eval.result_rows import find_rows, read_row
+from antiphon.eval.results_table import results_section
 
 WRONG = {"ann": 0, "bea": 1, "cat": 0, "dot": 2, "eve": 0, "fay": 1}
 
@@ -63,3 +64,16 @@ def test_command_line_writes_a_row(folds, tmp_path, capsys):
     main([*map(str, folds), "--name", "pooled", "--out", str(tmp_path / "out")])
     assert str(tmp_path / "out" / "pooled.json") in capsys.readouterr().out
     assert read_row(tmp_path / "out" / "pooled.json")["benchmark"] == "pooled"
+
+
+def test_systems_pooled_from_the_same_folds_share_a_table(folds, tmp_path):
+    out = tmp_path / "pooled"
+    for system in ("plain", "augmented"):
+        main([*map(str, folds), "--name", "leave_one_out", "--system", system, "--out", str(out)])
+    assert sorted(path.name for path in out.glob("*.json")) == [
+        "leave_one_out_augmented.json", "leave_one_out_plain.json",
+    ]  # fmt: skip
+    section = results_section(find_rows([out]))
+    assert section.count("### leave_one_out") == 1
+    assert "| plain |" in section
+    assert "| augmented |" in section
