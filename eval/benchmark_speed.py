@@ -17,8 +17,6 @@ if not __package__ and not sys.flags.safe_path:
 
 import argparse
 import json
-import os
-import resource
 import statistics
 import subprocess
 import time
@@ -220,17 +218,27 @@ def make_step(name: str, dtype: str, dropout: float) -> tuple[torch.nn.Module, C
 
 
 def measure_memory(name: str, dtype: str, dropout: float) -> int:
-    """Bytes by which two training steps raise the peak of this process, the model and its batch already there."""
+    """Bytes by which two training steps raise the peak of this process, the model and its batch already there.
+
+    The peak is Linux's VmHWM: unlike `ru_maxrss` it starts anew with a program and inherits nothing from its parent.
+    """
     _, step = make_step(name, dtype, dropout)
-    resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = resident_bytes("VmRSS")
     step()
     step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident_pages * os.sysconf("SC_PAGE_SIZE")
+    return resident_bytes("VmHWM") - before
+
+
+def resident_bytes(field: str) -> int:
+    """Reads a field of /proc/self/status, which is in KiB."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:")]
+    return 1024 * int(line.split()[1])
 
 
 def measure_memory_apart(name: str, dtype: str, dropout: float) -> int:
     """Measures memory in a fresh process, since the peak of a process never falls again."""
     command = [sys.executable, __file__, "--memory-of", name, "--dtype", dtype, "--dropout", str(dropout)]
+    command += ["--threads", str(torch.get_num_threads())]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(result.stdout.split()[-1])
 
@@ -284,6 +292,7 @@ def print_steps(title: str, rows: dict[str, dict]):
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="counted runs of every contestant")
+    parser.add_argument("--threads", type=int, help="of torch; 1 is the least disturbed by other work on the machine")
     parser.add_argument("--quick", action="store_true", help="one round, short clips, one setting of the step")
     parser.add_argument("--only", choices=["features", "steps"], help="measure one part")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_speed.json"))
@@ -295,6 +304,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main():
     arguments = parse_arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
         print(measure_memory(arguments.memory_of, arguments.dtype, arguments.dropout))
         return
@@ -313,7 +324,7 @@ def main():
             print_steps(title, result["steps"][title])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"\nWritten to {arguments.out}.")
+    print(f"\n{conditions['hardware']}, {rounds} rounds. Written to {arguments.out}.")
 
 
 if __name__ == "__main__":
