@@ -169,6 +169,16 @@ def test_global_normalisation_uses_what_fit_found():
     np.testing.assert_allclose(features_of(extractor, waveforms[0]), expected, atol=1e-3)
 
 
+def test_do_normalize_makes_loudness_irrelevant():
+    waveform = speech_like(0.6, 8000)
+    extractor = make_extractor(do_normalize=True)
+    batch = extractor([waveform, 0.1 * waveform + 0.02, np.zeros(800)], return_tensors="np")["input_features"]
+    np.testing.assert_allclose(batch[1], batch[0], atol=0.02)
+    by_hand = features_of(make_extractor(), (waveform - waveform.mean()) / waveform.std())
+    np.testing.assert_allclose(batch[0], by_hand, atol=1e-3)
+    np.testing.assert_allclose(batch[2, :11], np.log(1e-8), rtol=1e-6)
+
+
 # ---------------------------------------------------------------- streams
 
 
@@ -275,3 +285,5 @@ def test_what_lacks_statistics_says_how_to_get_them():
         make_extractor().fit([])
     with pytest.raises(ValueError, match=r"`normalize` is 'utterance', which needs the whole signal"):
         make_extractor(normalize="utterance").stream()
+    with pytest.raises(ValueError, match=r"`do_normalize` is true, which needs the whole signal"):
+        make_extractor(do_normalize=True).stream()
