@@ -186,7 +186,8 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                 power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
                 torch.matmul(power, self.mel_filters, out=output)
         features.clamp_(min=self.mel_floor).log_()
-        if not features.isfinite().all():
+        # Log powers are far too small for their sum to overflow, and summing is many times as fast as asking each.
+        if not features.sum().isfinite():
             raise ValueError("The waveform holds NaN or infinity; look for a broken file or a division by zero.")
         return features
 
