@@ -38,6 +38,11 @@ class Fold:
         return f"{self.variant}/{self.group}/seed{self.seed}"
 
 
+def benchmark_name(study: dict) -> str:
+    """Name of what a fold is measured on, such as `fsdd_unseen_speaker`."""
+    return f"{Path(study['corpus']).name}_unseen_{study['held_out'].removesuffix('_id')}"
+
+
 def fold_recipe(study: dict, fold: Fold, folder: Path) -> dict:
     """The study's recipe with the overrides of a variant, without the held-out group, resolved."""
     recipe = load_recipe(study["recipe"])
@@ -63,8 +68,8 @@ def run_fold(study: dict, fold: Fold, folder: Path) -> None:
         benchmark_recognition(
             run.checkpoint,
             test,
-            name=f"{study['corpus']}_unseen_speaker{suffix}",
-            corpus=study["corpus"],
+            name=benchmark_name(study) + suffix,
+            corpus=Path(study["corpus"]).name,
             split=f"{study['held_out']}={fold.group}",
             train=sources,
             out=run.results,
@@ -101,7 +106,7 @@ def main() -> None:
 
     def run(fold: Fold) -> bool:
         folder = options.folder / fold.folder
-        if (folder / "results" / f"{study['corpus']}_unseen_speaker_lexicon.json").is_file():
+        if (folder / "results" / f"{benchmark_name(study)}_lexicon.json").is_file():
             return True
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, __file__, options.study, "--folder", str(options.folder)]

@@ -42,7 +42,7 @@ DATA_DEFAULTS = {
     "features": {},
     "augmentation": {},
 }
-RUN_DEFAULTS = {"folder": None, "seed": 0, "early_stopping_patience": None}
+RUN_DEFAULTS = {"folder": None, "seed": 0, "early_stopping_patience": None, "initialize_from": None}
 # Utterances that give the mean and deviation of each mel band where a recipe normalises globally.
 STATISTICS_UTTERANCES = 1000
 # What most recipes want; any argument of transformers' TrainingArguments may stand in the section `training`.
@@ -94,6 +94,28 @@ def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: in
     return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
 
 
+def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[ConformerForCTC, ConformerProcessor]:
+    """Makes a model with random weights, or takes the weights and the processor of `run.initialize_from`."""
+    options, checkpoint = recipe["model"], recipe["run"]["initialize_from"]
+    if checkpoint:
+        processor = ConformerProcessor.from_pretrained(checkpoint)
+        if processor.sampling_rate != recipe["data"]["sampling_rate"]:
+            raise RecipeError(
+                f"`data.sampling_rate` is {recipe['data']['sampling_rate']} but the checkpoint {checkpoint} expects "
+                f"{processor.sampling_rate} Hz; set the recipe to that and `data.resample` to true."
+            )
+        # Only what regularises may differ from the checkpoint; another shape fails to load.
+        return ConformerForCTC.from_pretrained(checkpoint, **options), processor
+    processor = build_processor(recipe["data"], corpus, options.get("subsampling_factor", 4), recipe["run"]["seed"])
+    config = ConformerConfig(
+        vocab_size=len(processor.tokenizer),
+        num_mel_bins=processor.feature_extractor.feature_size,
+        pad_token_id=processor.tokenizer.pad_token_id,
+        **options,
+    )
+    return ConformerForCTC(config), processor
+
+
 def best_ids(outputs: tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
     """Keeps the most likely symbol of each frame, the blank at padding, instead of all logits in memory."""
     logits, attention_mask = outputs[:2]
@@ -131,7 +153,7 @@ def train(recipe: dict) -> RunFolder:
     set_seed(seed)
 
     sources = load_sources(data["train"], "data.train")
-    processor = build_processor(data, sources, recipe["model"].get("subsampling_factor", 4), seed)
+    model, processor = build_model(recipe, sources)
     dataset = partial(
         RecognitionDataset, processor=processor, max_seconds=data["max_seconds"], resample=data["resample"], seed=seed
     )
@@ -142,14 +164,6 @@ def train(recipe: dict) -> RunFolder:
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
     validation_set = dataset(load_sources(data["validation"], "data.validation"))
-    model = ConformerForCTC(
-        ConformerConfig(
-            vocab_size=len(processor.tokenizer),
-            num_mel_bins=processor.feature_extractor.feature_size,
-            pad_token_id=processor.tokenizer.pad_token_id,
-            **recipe["model"],
-        )
-    )
     if arguments.process_index == 0:
         print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}")
         print(f"validation: {validation_set.dropped}", flush=True)

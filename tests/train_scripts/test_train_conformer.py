@@ -148,6 +148,22 @@ def test_two_processes_give_the_result_of_one(corpus, tmp_path):
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 2e-4
 
 
+def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):
+    train(
+        overrides(corpus, tmp_path / "first", "training.max_steps=4", "training.save_steps=4", "training.eval_steps=4")
+    )
+    start = f"run.initialize_from={tmp_path / 'first' / 'checkpoint'}"
+    train(overrides(corpus, tmp_path / "second", start, "training.learning_rate=1e-9", "model.num_time_masks=0"))
+    assert largest_difference(weights(tmp_path / "first"), weights(tmp_path / "second")) < 1e-6
+    config = json.loads((tmp_path / "second" / "checkpoint" / "config.json").read_text())
+    assert config["num_time_masks"] == 0
+    wrong = [sys.executable, str(SCRIPTS / "train_conformer.py"), "debug"]
+    wrong += overrides(corpus, tmp_path / "third", start, "data.sampling_rate=16000")
+    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "expects 8000 Hz" in done.stderr
+
+
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
 def test_deepspeed_takes_a_few_steps(corpus, tmp_path, stage):
     if importlib.util.find_spec("deepspeed") is None:
