@@ -43,7 +43,7 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     """Load a corpus by name.
 
     Args:
-        name: In this order: a folder with a `metadata.csv`; "synthetic_commands" or "synthetic_digits"; the name of
+        name: In this order: a folder with a `metadata.csv`; one of `SYNTHETIC_CORPORA`; the name of
             such a folder inside `$ANTIPHON_DATA`; the id of a dataset on the Hub, "owner/name" or
             "owner/name:config".
         options: Of `load_folder`, `load_synthetic` or `load_hub`; all of them know `split`.

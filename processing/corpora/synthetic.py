@@ -24,16 +24,22 @@ from . import synthetic_engine
 from .schema import STANDARD_FEATURES, CorpusError
 from .synthetic_engine import SynthesisError
 
-SYNTHETIC_CORPORA = {"synthetic_commands": 16_000, "synthetic_digits": 8_000}
+SYNTHETIC_CORPORA = {"synthetic_commands": 16_000, "synthetic_digits": 8_000, "synthetic_digits_accented": 8_000}
 SPLITS = ("train", "validation", "test")
 
 SYNTHETIC_FEATURES = Features(
-    {**STANDARD_FEATURES, "rate": Value("int32"), "pitch": Value("int32"), "pitch_range": Value("int32")}
+    {
+        **STANDARD_FEATURES,
+        "spoken": Value("string"),
+        "rate": Value("int32"),
+        "pitch": Value("int32"),
+        "pitch_range": Value("int32"),
+    }
 )
 # Our texts spoken by a GPL-3 program: its licence covers the program, not what it says.
 _LICENSE = "CC0-1.0"
 _HERE = Path(__file__).parent
-_CODE_FILES = ("voices.yaml", "commands.yaml", "synthetic.py", "synthetic_engine.py")
+_CODE_FILES = ("voices.yaml", "accents.yaml", "commands.yaml", "synthetic.py", "synthetic_engine.py")
 # A shard is one process of the engine: large enough to hide its start, small enough for an even load.
 _UTTERANCES_PER_SHARD = 500
 
@@ -54,8 +60,9 @@ def load_synthetic(
     Voices of different splits differ in their variant, so that test speech has a timbre that training lacks.
 
     Args:
-        name: "synthetic_commands" (digit sequences and commands of `commands.yaml`) or "synthetic_digits" (single
-            words zero to nine).
+        name: "synthetic_commands" (digit sequences and commands of `commands.yaml`), "synthetic_digits" (single words
+            zero to nine) or "synthetic_digits_accented" (the same, by the voices of other languages, from the
+            respellings of `accents.yaml`).
         num_utterances: Utterances of all splits together.
         seed: Seed of the texts, voices and prosody.
         sampling_rate: Hz; by default 16000 for commands and 8000 for digits.
@@ -64,7 +71,8 @@ def load_synthetic(
         num_proc: Processes; by default one for each available core. Does not change the result.
 
     Returns:
-        The standard columns and `rate` (words per minute), `pitch`, `pitch_range` (0 to 100). Audio is 16-bit FLAC.
+        The standard columns, `spoken` (what the engine read), `rate` (words per minute), `pitch` and `pitch_range` (0
+        to 100). Audio is 16-bit FLAC.
 
     Raises:
         SynthesisError: eSpeak NG is missing (`pip install antiphon[synthesis]`) or fails.
@@ -100,6 +108,12 @@ def load_voices() -> dict:
 
 
 @cache
+def load_accents() -> dict[str, list[str]]:
+    """The committed respellings of zero to nine by language."""
+    return yaml.safe_load((_HERE / "accents.yaml").read_text(encoding="utf-8"))
+
+
+@cache
 def load_grammar() -> dict:
     """The committed grammar of `synthetic_commands`: digit_share, max_digits, slots and commands."""
     return yaml.safe_load((_HERE / "commands.yaml").read_text(encoding="utf-8"))
@@ -111,15 +125,16 @@ def plan_utterances(name: str, num_utterances: int, seed: int) -> list[dict]:
     A longer plan begins with a shorter one of the same seed.
     """
     generator = np.random.default_rng(seed)
-    split_of = {voice: split for split in SPLITS for voice in load_voices()[split]}
-    texts = _digit_texts(generator) if name == "synthetic_digits" else _command_texts(generator)
+    split_of = _accented_voices() if name == "synthetic_digits_accented" else _english_voices()
+    texts = _command_texts(generator) if name == "synthetic_commands" else _digit_texts(generator)
     voices = _shuffled_cycle(list(split_of), generator)
     rows = []
     for index in range(num_utterances):
-        voice = next(voices)
+        voice, text = next(voices), next(texts)
         rows.append(
             {
-                "text": next(texts),
+                "text": text,
+                "spoken": _respell(text, voice),
                 "speaker_id": voice,
                 "source": "eSpeak NG",
                 "split": split_of[voice],
@@ -131,6 +146,21 @@ def plan_utterances(name: str, num_utterances: int, seed: int) -> list[dict]:
             }
         )
     return rows
+
+
+def _english_voices() -> dict[str, str]:
+    return {voice: split for split in SPLITS for voice in load_voices()[split]}
+
+
+def _accented_voices() -> dict[str, str]:
+    """Every language with every variant, each in the split where its variant is among the English voices."""
+    variants = {voice.partition("+")[2]: split for voice, split in _english_voices().items() if "+" in voice}
+    return {f"{language}+{variant}": split for language in load_accents() for variant, split in variants.items()}
+
+
+def _respell(text: str, voice: str) -> str:
+    spellings = load_accents().get(voice.partition("+")[0])
+    return text if spellings is None else spellings[load_grammar()["slots"]["digit"].index(text)]
 
 
 def _shuffled_cycle(items: list[str], generator: np.random.Generator) -> Iterator[str]:

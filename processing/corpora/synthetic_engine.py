@@ -111,7 +111,7 @@ def synthesise_shard(job: dict) -> None:
 
     Args:
         job: "target" (path), "schema" (serialised Arrow schema, base64), "sampling_rate" (Hz) and "rows": the rows
-            without their audio, each with text, speaker_id, rate, pitch, pitch_range and file_name.
+            without their audio, each with spoken, speaker_id, rate, pitch, pitch_range and file_name.
     """
     engine = SpeechEngine()
     schema = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(job["schema"])))
@@ -125,7 +125,7 @@ def synthesise_shard(job: dict) -> None:
 
 def _with_audio(row: dict, engine: SpeechEngine, sampling_rate: int) -> dict:
     waveform = engine.speak(
-        row["text"], row["speaker_id"], rate=row["rate"], pitch=row["pitch"], pitch_range=row["pitch_range"]
+        row["spoken"], row["speaker_id"], rate=row["rate"], pitch=row["pitch"], pitch_range=row["pitch_range"]
     )
     if sampling_rate != engine.sampling_rate:
         waveform = soxr.resample(waveform, engine.sampling_rate, sampling_rate, quality="HQ")

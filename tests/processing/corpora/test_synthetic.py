@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from antiphon.processing.corpora import CorpusError, SynthesisError, decode, load_corpus, synthetic
-from antiphon.processing.corpora.synthetic import SPLITS, load_grammar, load_voices, plan_utterances
+from antiphon.processing.corpora.synthetic import SPLITS, load_accents, load_grammar, load_voices, plan_utterances
 from antiphon.processing.corpora.synthetic_engine import SpeechEngine
 
 needs_engine = pytest.mark.skipif(
@@ -184,3 +184,30 @@ def test_the_engine_refuses_what_it_cannot_say(engine):
         engine.speak("one", "martian", **PROSODY)
     with pytest.raises(SynthesisError, match="returned no sound for text ''"):
         engine.speak("", "en-us", **PROSODY)
+
+
+def test_accented_digits_are_english_words_respelt_for_voices_of_other_languages(tmp_path):
+    corpus = load_corpus("synthetic_digits_accented", num_utterances=200, cache_dir=tmp_path)
+    assert set(corpus["text"][:]) == set(load_grammar()["slots"]["digit"])
+    assert len({voice.partition("+")[0] for voice in corpus["speaker_id"][:]}) == len(load_accents())
+    respelt = dict(zip(load_grammar()["slots"]["digit"], load_accents()["el"]))
+    for row in corpus:
+        if row["speaker_id"].startswith("el+"):
+            assert row["spoken"] == respelt[row["text"]]
+            break
+    else:
+        pytest.fail("no Greek voice among 200 utterances")
+
+
+def test_no_variant_of_an_accented_test_voice_is_heard_in_training():
+    plan = plan_utterances("synthetic_digits_accented", 3000, seed=0) + plan_utterances("synthetic_digits", 500, seed=0)
+    variants = {split: set() for split in SPLITS}
+    for row in plan:
+        variants[row["split"]].add(row["speaker_id"].partition("+")[2])
+    assert not variants["train"] & variants["test"]
+    assert not variants["train"] & variants["validation"]
+    assert not variants["validation"] & variants["test"]
+
+
+def test_every_language_respells_ten_digits():
+    assert {len(spellings) for spellings in load_accents().values()} == {10}
