@@ -1,4 +1,4 @@
-"""Waveform augmentation for training: speed, pitch, room, noise, spectrum and gain, each from an explicit generator.
+"""Waveform augmentation for training: speed, pitch, edges, room, noise, spectrum and gain, each from an explicit generator.
 
 audiomentations does pitch, low-pass and gain. It draws from the global `random` and `numpy.random`, so its transforms
 get their parameters from here and draw nothing. The rest is done here: its noise and room transforms draw inside
@@ -21,6 +21,8 @@ from antiphon.processing.audio_io import read_audio, resample_audio
 _DEFAULTS = {
     "speed": {"probability": 0.5, "factor": (0.9, 1.1)},
     "pitch": {"probability": 0.5, "semitones": (-3.0, 3.0)},
+    "trim": {"probability": 0.5, "trim_seconds": (0.0, 0.06)},
+    "padding": {"probability": 0.5, "pad_seconds": (0.0, 0.4)},
     "room": {
         "probability": 0.5,
         "rt60_seconds": (0.1, 0.5),
@@ -41,6 +43,8 @@ _LIMITS = {
     "snr_db": (-30.0, 100.0),
     "slope_db_per_octave": (-12.0, 12.0),
     "gain_db": (-60.0, 60.0),
+    "trim_seconds": (0.0, 10.0),
+    "pad_seconds": (0.0, 60.0),
 }
 _FILES = ("impulse_responses", "recordings")
 # Equaliser: how many gains are drawn, at equal distances in octaves from this frequency to half the sampling rate.
@@ -56,6 +60,8 @@ class WaveformAugmentation:
 
     - `speed`: `factor`; resampling, which moves pitch and formants too. 1.1 is 10 % faster and shorter.
     - `pitch`: `semitones`, at unchanged length.
+    - `trim`: `trim_seconds` are cut from each end, as by a careless recording; never more than a quarter of the clip.
+    - `padding`: `pad_seconds` of silence are added at each end.
     - `room`: convolution with one of `impulse_responses`, or with a simulated one of `rt60_seconds` and
       `direct_to_reverberant_db`. The direct sound keeps its time and level, and the tail is cut at the clip's end.
     - `noise`: a passage of one of `recordings`, or noise with a spectrum of `slope_db_per_octave` (0 white, -3 pink,
@@ -70,7 +76,7 @@ class WaveformAugmentation:
 
     Args:
         sampling_rate: of all clips, in Hz.
-        noise, room, speed, pitch, gain, low_pass, equalizer: the effects. `recordings` and `impulse_responses` are a
+        noise, room, speed, pitch, gain, low_pass, equalizer, trim, padding: the effects. `recordings` and `impulse_responses` are a
             folder or a list of audio files; they are read and resampled once, here.
         seed: of the generator that serves calls without one.
 
@@ -94,6 +100,8 @@ class WaveformAugmentation:
         gain: dict | None = None,
         low_pass: dict | None = None,
         equalizer: dict | None = None,
+        trim: dict | None = None,
+        padding: dict | None = None,
         seed: int = 0,
     ):
         if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, int) or sampling_rate <= 0:
@@ -101,8 +109,8 @@ class WaveformAugmentation:
         self.sampling_rate = sampling_rate
         self.generator = np.random.default_rng(seed)
         # The order of this mapping is the order of application.
-        given = {"speed": speed, "pitch": pitch, "room": room, "noise": noise, "equalizer": equalizer}
-        given |= {"low_pass": low_pass, "gain": gain}
+        given = {"speed": speed, "pitch": pitch, "trim": trim, "padding": padding, "room": room, "noise": noise}
+        given |= {"equalizer": equalizer, "low_pass": low_pass, "gain": gain}
         limits = _LIMITS | {"cutoff_hz": (20.0, 0.49 * sampling_rate)}
         self.settings = {
             effect: _check_settings(effect, settings, limits)
@@ -138,7 +146,7 @@ class WaveformAugmentation:
                 same result, make one for each item from `(seed, epoch, index)`.
 
         Returns:
-            (samples',), float32 in [-1, 1]; `speed` alone changes the number of samples.
+            (samples',), float32 in [-1, 1]; `speed`, `trim` and `padding` change the number of samples.
 
         Raises:
             ValueError: `waveform` is not (samples,) float32, is empty, or holds NaN or infinity.
@@ -160,6 +168,17 @@ class WaveformAugmentation:
         transform = audiomentations.PitchShift(method="signalsmith_stretch")
         semitones = generator.uniform(*settings["semitones"])
         return self._apply(transform, waveform, num_semitones=semitones)
+
+    def _trim(self, waveform: np.ndarray, settings: dict, generator: np.random.Generator) -> np.ndarray:
+        start, end = self._draw_samples(settings["trim_seconds"], generator)
+        most = len(waveform) // 4
+        return waveform[min(start, most) : len(waveform) - min(end, most)]
+
+    def _padding(self, waveform: np.ndarray, settings: dict, generator: np.random.Generator) -> np.ndarray:
+        return np.pad(waveform, self._draw_samples(settings["pad_seconds"], generator))
+
+    def _draw_samples(self, seconds: tuple[float, float], generator: np.random.Generator) -> list[int]:
+        return [round(value * self.sampling_rate) for value in generator.uniform(*seconds, size=2)]
 
     def _room(self, waveform: np.ndarray, settings: dict, generator: np.random.Generator) -> np.ndarray:
         if self.impulse_responses:

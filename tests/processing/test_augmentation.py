@@ -310,3 +310,20 @@ def test_an_equalizer_without_gain_changes_nothing():
     augmentation = WaveformAugmentation(8000, equalizer={"probability": 1.0, "gain_db": [0, 0]})
     noise = np.random.default_rng(0).standard_normal(801).astype(np.float32) * 0.05
     np.testing.assert_allclose(augmentation(noise, np.random.default_rng(1)), noise, atol=1e-6)
+
+
+def test_trim_cuts_the_ends_and_never_more_than_half():
+    waveform = np.linspace(-0.5, 0.5, 8000, dtype=np.float32)
+    augmentation = WaveformAugmentation(8000, trim={"probability": 1.0, "trim_seconds": [0.1, 0.1]})
+    np.testing.assert_array_equal(augmentation(waveform, np.random.default_rng(0)), waveform[800:-800])
+    np.testing.assert_array_equal(augmentation(waveform[:400], np.random.default_rng(0)), waveform[100:300])
+
+
+def test_padding_adds_silence_at_both_ends():
+    waveform = np.full(800, 0.5, dtype=np.float32)
+    augmentation = WaveformAugmentation(8000, padding={"probability": 1.0, "pad_seconds": [0.05, 0.2]})
+    padded = augmentation(waveform, np.random.default_rng(0))
+    heard = np.flatnonzero(padded)
+    assert 400 <= heard[0] <= 1600
+    assert 400 <= len(padded) - 1 - heard[-1] <= 1600
+    assert len(heard) == 800
