@@ -1,4 +1,4 @@
-"""Waveform augmentation for training: speed, pitch, edges, room, noise, spectrum and gain, each from an explicit generator.
+"""Waveform augmentation for training: time, pitch, room, noise, spectrum and gain, each from an explicit generator.
 
 audiomentations does pitch, low-pass and gain. It draws from the global `random` and `numpy.random`, so its transforms
 get their parameters from here and draw nothing. The rest is done here: its noise and room transforms draw inside
@@ -76,8 +76,8 @@ class WaveformAugmentation:
 
     Args:
         sampling_rate: of all clips, in Hz.
-        noise, room, speed, pitch, gain, low_pass, equalizer, trim, padding: the effects. `recordings` and `impulse_responses` are a
-            folder or a list of audio files; they are read and resampled once, here.
+        noise, room, speed, pitch, gain, low_pass, equalizer, trim, padding: the effects. `recordings` and
+            `impulse_responses` are a folder or a list of audio files; they are read and resampled once, here.
         seed: of the generator that serves calls without one.
 
     Raises:
