@@ -136,9 +136,10 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             )
         waveforms = self._as_waveforms(raw_speech)
         lengths = torch.tensor([1 + len(waveform) // self.hop_length for waveform in waveforms])
-        batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
-        half = self.n_fft // 2
-        features = self.log_mel(torch.nn.functional.pad(batch, (half, half)))
+        batch = torch.zeros(len(waveforms), max(map(len, waveforms)) + self.n_fft)
+        for padded, waveform in zip(batch[:, self.n_fft // 2 :], waveforms):
+            padded[: len(waveform)] = waveform
+        features = self.log_mel(batch)
         mask = torch.arange(features.shape[1]) < lengths[:, None]
         features = self._normalized(features, mask)
         if padding in (False, "do_not_pad"):
@@ -185,7 +186,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                 spectrum = torch.fft.rfft(block * self.window)
                 power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
                 torch.matmul(power, self.mel_filters, out=output)
-        features.clamp_(min=self.mel_floor).log_()
+                output.clamp_(min=self.mel_floor).log_()
         # Log powers are far too small for their sum to overflow, and summing is many times as fast as asking each.
         if not features.sum().isfinite():
             raise ValueError("The waveform holds NaN or infinity; look for a broken file or a division by zero.")
