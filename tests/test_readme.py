@@ -84,6 +84,6 @@ def test_the_tree_is_the_tree():
 
 
 def test_results_are_those_of_the_model_cards():
-    cards = sorted(path.parent for path in (ROOT / "model_cards").glob("*/config.json"))
-    assert cards, "no checkpoint is published"
-    run([sys.executable, "eval/results_table.py", "README.md", *map(str, cards), "--check"], ROOT)
+    card = "model_cards/conformer-fsdd"
+    assert (ROOT / card / "related_results").is_dir()
+    run([sys.executable, "eval/results_table.py", "README.md", card, f"{card}/related_results", "--check"], ROOT)
