@@ -77,9 +77,8 @@ def describe(row: dict) -> str:
             f"{name} on unseen voices {value:.2f} % "
             f"(95 % interval {low:.2f} to {high:.2f}, resampling {metric['num_groups']} voices)"
         )
-    for name, baseline in row["baselines"].items():
-        value = 100 * baseline["metrics"]["wer"]["value"]
-        lines.append(f"{name} (hears nothing): WER {value:.1f} %: {baseline['description']}")
+    for baseline in row["baselines"].values():
+        lines.append(f"baseline: WER {100 * baseline['metrics']['wer']['value']:.1f} %, {baseline['description']}")
     return "\n".join([*lines, *row["claims"]])
 
 
