@@ -151,7 +151,8 @@ def _draw_words(axes: Axes, words: list[dict], levels: list[int]) -> None:
 
 def _draw_symbols(axes: Axes, transcription: Transcription) -> None:
     probabilities = transcription.symbol_probabilities
-    edges = np.arange(len(probabilities) + 1) * transcription.frame_seconds
+    # Frame t is centred on t * frame_seconds.
+    edges = (np.arange(len(probabilities) + 1) - 0.5) * transcription.frame_seconds
     axes.stairs(probabilities, edges, fill=True, color=TEXT_COLOUR, alpha=0.2)
     starts = [word["start_seconds"] for word in transcription.words]
     for emission in transcription.emissions:

@@ -120,7 +120,7 @@ class Recogniser:
             emissions.append(
                 Emission(
                     symbol=self.processor.tokenizer.convert_ids_to_tokens(int(symbol)),
-                    seconds=(surest + 0.5) * self.processor.frame_seconds,
+                    seconds=surest * self.processor.frame_seconds,
                     probability=float(posteriors[surest, symbol]),
                 )
             )
