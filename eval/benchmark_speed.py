@@ -39,6 +39,7 @@ from antiphon.eval.conditions import hardware_name, package_versions
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import LogMelFeatureExtractor
 
+PAUSE_SECONDS = 0.3
 SAMPLING_RATE, N_FFT, HOP_LENGTH, NUM_MEL_BINS = 16_000, 400, 160, 80
 VOCAB_SIZE, HIDDEN_SIZE, INTERMEDIATE_SIZE, NUM_LAYERS, NUM_HEADS = 32, 144, 576, 8, 4
 CONV_KERNEL_SIZE, SUBSAMPLING_FACTOR, SUBSAMPLING_CHANNELS = 15, 4, 64
@@ -53,6 +54,8 @@ def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str
     seconds = {name: [] for name in tasks}
     for count in range(rounds + 1):
         for name, task in tasks.items():
+            # The thread pools of one library spin for a while after its work, on the cores that the next task needs.
+            time.sleep(PAUSE_SECONDS)
             start = time.perf_counter()
             task()
             if count:

@@ -135,19 +135,23 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
                 "first, e.g. with `processing.audio_io.resample_audio`."
             )
         waveforms = self._as_waveforms(raw_speech)
-        lengths = torch.tensor([1 + len(waveform) // self.hop_length for waveform in waveforms])
+        lengths = [1 + len(waveform) // self.hop_length for waveform in waveforms]
         batch = torch.zeros(len(waveforms), max(map(len, waveforms)) + self.n_fft)
         for padded, waveform in zip(batch[:, self.n_fft // 2 :], waveforms):
             padded[: len(waveform)] = waveform
         features = self.log_mel(batch)
-        mask = torch.arange(features.shape[1]) < lengths[:, None]
-        features = self._normalized(features, mask)
+        # Item by item, each stays in the cache; whole-batch operations would pass through memory several times.
+        for item, length in zip(features, lengths):
+            self._normalize(item[:length])
+            item[length:] = self.padding_value
         if padding in (False, "do_not_pad"):
-            outputs = {"input_features": [item[:length].numpy() for item, length in zip(features, lengths.tolist())]}
+            outputs = {"input_features": [item[:length].numpy() for item, length in zip(features, lengths)]}
         else:
-            outputs = {"input_features": features.masked_fill_(~mask[:, :, None], self.padding_value).numpy()}
+            outputs = {"input_features": features}
             if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
-                outputs["attention_mask"] = mask.long().numpy()
+                outputs["attention_mask"] = (torch.arange(features.shape[1]) < torch.tensor(lengths)[:, None]).long()
+            if return_tensors != "pt":
+                outputs = {name: tensor.numpy() for name, tensor in outputs.items()}
         return BatchFeature(outputs, tensor_type=return_tensors)
 
     def _as_waveforms(self, raw_speech) -> list[torch.Tensor]:
@@ -192,18 +196,18 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("The waveform holds NaN or infinity; look for a broken file or a division by zero.")
         return features
 
-    def _normalized(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _normalize(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalises the real frames of one item, (frames, feature_size), in place, and returns them."""
         if self.normalize == "none":
             return features
         if self.normalize == "global":
             if self.mean is None or self.standard_deviation is None:
                 raise ValueError("`normalize` is 'global' but `mean` and `standard_deviation` are not set; call `fit`.")
             return features.sub_(torch.tensor(self.mean)).div_(torch.tensor(self.standard_deviation))
-        weights = (mask / mask.sum(-1, keepdim=True)).unsqueeze(1)
-        # (batch, 1, frames) @ (batch, frames, feature_size): the mean over real frames
+        # As products with a row of equal weights, sums over frames are many times as fast as torch.var_mean.
+        weights = torch.full((1, len(features)), 1 / len(features))
         features.sub_(weights @ features)
-        variance = weights @ features.square()
-        return features.div_(variance.add_(1e-5).sqrt_())
+        return features.div_((weights @ features.square() + 1e-5).sqrt())
 
     def fit(self, waveforms) -> "LogMelFeatureExtractor":
         """Sets `mean` and `standard_deviation` of every band from an iterable of waveforms, and returns itself."""
@@ -257,7 +261,7 @@ class LogMelStream:
             return torch.empty(0, extractor.feature_size)
         features = extractor.log_mel(self.pending[None])
         self.pending = self.pending[features.shape[1] * extractor.hop_length :]
-        return extractor._normalized(features, torch.ones(features.shape[:2], dtype=torch.bool))[0]
+        return extractor._normalize(features[0])
 
     def finish(self) -> torch.Tensor:
         """Ends the signal and returns its last frames, (frames, feature_size)."""
