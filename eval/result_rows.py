@@ -83,6 +83,7 @@ def _finite(value):
 
 
 def write_atomically(path: Path, write) -> None:
+    """Let `write` fill an open binary file, which replaces `path` only when it is complete and on the disk."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             write(file)

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from antiphon.eval.conditions import hardware_name
+from antiphon.eval.result_rows import write_atomically
 
 from .recipes import RecipeError
 
@@ -94,9 +95,7 @@ def describe_environment() -> dict:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file at once or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value) -> None:
