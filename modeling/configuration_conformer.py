@@ -28,6 +28,7 @@ class ConformerConfig(PreTrainedConfig):
         layer_norm_eps: Added to the variance in layer normalisation.
         intermediate_ctc_layers: Layers (counted from 1) whose output also receives a CTC loss.
         intermediate_ctc_weight: Share of the loss that the intermediate layers carry together.
+        apply_spec_augment: Whether training masks the features at all.
         num_time_masks, time_mask_ratio: SpecAugment: how many stretches of time are masked in training, and the
             longest one as a share of the utterance.
         num_frequency_masks, frequency_mask_bins: How many bands are masked, and the widest one in mel bins.
@@ -56,6 +57,7 @@ class ConformerConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     intermediate_ctc_layers: list[int] | None = None
     intermediate_ctc_weight: float = 0.3
+    apply_spec_augment: bool = True
     num_time_masks: int = 2
     time_mask_ratio: float = 0.1
     num_frequency_masks: int = 2

@@ -11,7 +11,8 @@ class SpecAugment(nn.Module):
     time is a share of the item's own length, so that short utterances keep most of their frames.
 
     Args:
-        config: Needs `num_time_masks`, `time_mask_ratio`, `num_frequency_masks`, `frequency_mask_bins`.
+        config: Needs `apply_spec_augment`, `num_time_masks`, `time_mask_ratio`, `num_frequency_masks`,
+            `frequency_mask_bins`.
 
     Source: Park et al. 2019, "SpecAugment", section 2; the time limit relative to the length as in Park et al. 2020,
         "SpecAugment on Large Scale Datasets", equation 1. No time warping.
@@ -19,14 +20,15 @@ class SpecAugment(nn.Module):
 
     def __init__(self, config):
         super().__init__()
+        self.is_applied = config.apply_spec_augment
         self.num_time_masks = config.num_time_masks
         self.time_mask_ratio = config.time_mask_ratio
         self.num_frequency_masks = config.num_frequency_masks
         self.frequency_mask_bins = config.frequency_mask_bins
 
     def forward(self, input_features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """Returns masked (batch, frames, num_mel_bins) in training and the input itself otherwise."""
-        if not self.training:
+        """Returns masked (batch, frames, num_mel_bins) in training, if applied, and the input itself otherwise."""
+        if not (self.training and self.is_applied):
             return input_features
         batch, frames, bins = input_features.shape
         if lengths is None:

@@ -62,8 +62,12 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> dict:
     return recipe
 
 
-def load_study(path: str | Path, keys: Iterable[str]) -> dict:
+def load_study(path: str | Path, keys: Iterable[str], required: Iterable[str] | None = None) -> dict:
     """Reads a study: a YAML file that names a recipe and the ways to vary it.
+
+    Args:
+        keys: All keys that it may have.
+        required: Those that it must have; all if None.
 
     Raises:
         RecipeError: for a missing file, broken YAML, a missing or an unknown key.
@@ -72,7 +76,7 @@ def load_study(path: str | Path, keys: Iterable[str]) -> dict:
     if not isinstance(study, dict):
         raise RecipeError(f"`{path}` must hold the keys {', '.join(keys)}.")
     check_keys(study, keys, "the study")
-    missing = [key for key in keys if key not in study]
+    missing = [key for key in (keys if required is None else required) if key not in study]
     if missing:
         raise RecipeError(f"`{path}` lacks {', '.join(missing)}.")
     return study

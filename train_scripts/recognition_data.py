@@ -11,12 +11,13 @@ from antiphon.modeling.layers_subsampling import subsampled_lengths
 from antiphon.modeling.losses_ctc import required_frames
 from antiphon.processing import ConformerProcessor
 from antiphon.processing.audio_io import read_audio
-from antiphon.processing.corpora import load_corpus
+from antiphon.processing.corpora import load_corpus, load_split, select_ids
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 
 from .recipes import RecipeError, with_defaults
 
-SOURCE_DEFAULTS = {"name": None, "where": [], "options": {}}
+SOURCE_DEFAULTS = {"name": None, "where": [], "ids": None, "options": {}}
+IDS_DEFAULTS = {"file": None, "split": "train"}
 COLUMNS = ["file_name", "audio", "text", "speaker_id", "duration_seconds", "source", "split", "license"]
 
 
@@ -24,8 +25,9 @@ def load_sources(sources: list[dict], section: str) -> datasets.Dataset:
     """Joins the corpora that a recipe names.
 
     Args:
-        sources: One mapping each: `name` and `options` for `load_corpus`, `where` a list of conditions such as
-            `split=train` or `speaker_id!=george` that choose rows.
+        sources: One mapping each: `name` and `options` for `load_corpus`; rows are chosen by `where`, a list of
+            conditions such as `split=train` or `speaker_id!=george`, and by `ids`, the `file` of a stored split and
+            the name of its `split`.
         section: Part of the recipe, for error messages.
 
     Raises:
@@ -37,8 +39,11 @@ def load_sources(sources: list[dict], section: str) -> datasets.Dataset:
     parts = []
     for source in sources:
         source = with_defaults(source, SOURCE_DEFAULTS, f"`{section}`")
-        corpus = where(load_corpus(source["name"], **source["options"]), source["where"])
-        parts.append(corpus.select_columns(COLUMNS))
+        corpus = load_corpus(source["name"], **source["options"])
+        if source["ids"]:
+            ids = with_defaults(source["ids"], IDS_DEFAULTS, f"`ids` of `{section}`")
+            corpus = select_ids(corpus, load_split(ids["file"])[ids["split"]])
+        parts.append(where(corpus, source["where"]).select_columns(COLUMNS))
     return datasets.concatenate_datasets(parts)
 
 

@@ -51,14 +51,18 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / "recipe.yaml"
-        if file.is_file():
-            before = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if before != json.loads(json.dumps(recipe)):
-                raise RecipeError(
-                    f"`run.folder` {self.path} holds a run of another recipe; choose another folder, or delete it."
-                )
+        if file.is_file() and self.recipe != json.loads(json.dumps(recipe)):
+            raise RecipeError(
+                f"`run.folder` {self.path} holds a run of another recipe; choose another folder, or delete it."
+            )
         write_text(file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-        write_json(self.path / "environment.json", describe_environment())
+        if not self.is_trained:  # measured again later, a run was still trained with what it was trained with
+            write_json(self.path / "environment.json", describe_environment())
+
+    @property
+    def recipe(self) -> dict:
+        """The resolved recipe of the run."""
+        return yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
 
     @property
     def is_trained(self) -> bool:

@@ -11,18 +11,20 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import datasets
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
+from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.recognition_data import (
     RecognitionCollator,
@@ -132,8 +134,13 @@ def error_rates(prediction, tokenizer: CharacterTokenizer, metric) -> dict[str, 
     return {"wer": scores["wer"], "cer": scores["cer"]}
 
 
-def train(recipe: dict) -> RunFolder:
-    """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model."""
+def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
+    """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model.
+
+    Args:
+        recipe: As `resolve` returns it.
+        callbacks: Of the Trainer, such as one that prunes a trial of a search.
+    """
     data, seed = recipe["data"], recipe["run"]["seed"]
     run = RunFolder(recipe["run"]["folder"])
     run.open(recipe)
@@ -146,9 +153,7 @@ def train(recipe: dict) -> RunFolder:
         seed=seed,
         train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
         remove_unused_columns=False,
-        project="antiphon",
-        run_name=run.path.name,
-        **recipe["training"],
+        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -179,7 +184,7 @@ def train(recipe: dict) -> RunFolder:
         processing_class=processor,
         preprocess_logits_for_metrics=best_ids,
         compute_metrics=partial(error_rates, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+        callbacks=[ProgressFile(run.path), *callbacks, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())

@@ -1,4 +1,4 @@
-"""Corpora of synthetic English speech: spoken digits and short commands by many eSpeak NG voices."""
+"""Corpora of synthetic English speech: digits, short commands and spellings by many eSpeak NG voices."""
 
 import base64
 import hashlib
@@ -24,7 +24,12 @@ from . import synthetic_engine
 from .schema import STANDARD_FEATURES, CorpusError
 from .synthetic_engine import SynthesisError
 
-SYNTHETIC_CORPORA = {"synthetic_commands": 16_000, "synthetic_digits": 8_000, "synthetic_digits_accented": 8_000}
+SYNTHETIC_CORPORA = {
+    "synthetic_commands": 16_000,
+    "synthetic_spellings": 16_000,
+    "synthetic_digits": 8_000,
+    "synthetic_digits_accented": 8_000,
+}
 SPLITS = ("train", "validation", "test")
 
 SYNTHETIC_FEATURES = Features(
@@ -39,7 +44,10 @@ SYNTHETIC_FEATURES = Features(
 # Our texts spoken by a GPL-3 program: its licence covers the program, not what it says.
 _LICENSE = "CC0-1.0"
 _HERE = Path(__file__).parent
-_CODE_FILES = ("voices.yaml", "accents.yaml", "commands.yaml", "synthetic.py", "synthetic_engine.py")
+_GRAMMARS = {"synthetic_commands": "commands.yaml", "synthetic_spellings": "spellings.yaml"}
+_CODE_FILES = ("voices.yaml", "accents.yaml", *_GRAMMARS.values(), "synthetic.py", "synthetic_engine.py")
+# As the engine must read them: it takes a lone `a` for the article, and British voices say `zed`.
+_LETTER_NAMES = {"a": "ay", "z": "zee"}
 # A shard is one process of the engine: large enough to hide its start, small enough for an even load.
 _UTTERANCES_PER_SHARD = 500
 
@@ -60,12 +68,13 @@ def load_synthetic(
     Voices of different splits differ in their variant, so that test speech has a timbre that training lacks.
 
     Args:
-        name: "synthetic_commands" (digit sequences and commands of `commands.yaml`), "synthetic_digits" (single words
-            zero to nine) or "synthetic_digits_accented" (the same, by the voices of other languages, from the
-            respellings of `accents.yaml`).
+        name: "synthetic_commands" (digit sequences and commands of `commands.yaml`), "synthetic_spellings" (letters,
+            numbers, dates and orders of `spellings.yaml`), "synthetic_digits" (single words zero to nine) or
+            "synthetic_digits_accented" (the same, by the voices of other languages, from the respellings of
+            `accents.yaml`).
         num_utterances: Utterances of all splits together.
         seed: Seed of the texts, voices and prosody.
-        sampling_rate: Hz; by default 16000 for commands and 8000 for digits.
+        sampling_rate: Hz; by default 8000 for digits and 16000 for the others.
         split: "train", "validation" or "test"; None for all.
         cache_dir: Folder of the cache; by default inside the cache of `datasets`.
         num_proc: Processes; by default one for each available core. Does not change the result.
@@ -114,9 +123,9 @@ def load_accents() -> dict[str, list[str]]:
 
 
 @cache
-def load_grammar() -> dict:
-    """The committed grammar of `synthetic_commands`: digit_share, max_digits, slots and commands."""
-    return yaml.safe_load((_HERE / "commands.yaml").read_text(encoding="utf-8"))
+def load_grammar(name: str = "synthetic_commands") -> dict:
+    """The committed grammar of a corpus: digit_share, max_digits, slots, commands and, for some, pause_share."""
+    return yaml.safe_load((_HERE / _GRAMMARS[name]).read_text(encoding="utf-8"))
 
 
 def plan_utterances(name: str, num_utterances: int, seed: int) -> list[dict]:
@@ -126,7 +135,8 @@ def plan_utterances(name: str, num_utterances: int, seed: int) -> list[dict]:
     """
     generator = np.random.default_rng(seed)
     split_of = _accented_voices() if name == "synthetic_digits_accented" else _english_voices()
-    texts = _command_texts(generator) if name == "synthetic_commands" else _digit_texts(generator)
+    texts = _grammar_texts(load_grammar(name), generator) if name in _GRAMMARS else _digit_texts(generator)
+    pause_share = load_grammar(name).get("pause_share", 0) if name in _GRAMMARS else 0
     voices = _shuffled_cycle(list(split_of), generator)
     rows = []
     for index in range(num_utterances):
@@ -134,7 +144,7 @@ def plan_utterances(name: str, num_utterances: int, seed: int) -> list[dict]:
         rows.append(
             {
                 "text": text,
-                "spoken": _respell(text, voice),
+                "spoken": _with_pauses(_respell(text, voice), pause_share, generator),
                 "speaker_id": voice,
                 "source": "eSpeak NG",
                 "split": split_of[voice],
@@ -160,7 +170,15 @@ def _accented_voices() -> dict[str, str]:
 
 def _respell(text: str, voice: str) -> str:
     spellings = load_accents().get(voice.partition("+")[0])
-    return text if spellings is None else spellings[load_grammar()["slots"]["digit"].index(text)]
+    if spellings is None:
+        return " ".join(_LETTER_NAMES.get(word, word) for word in text.split())
+    return spellings[load_grammar()["slots"]["digit"].index(text)]
+
+
+def _with_pauses(spoken: str, share: float, generator: np.random.Generator) -> str:
+    """Put a comma, which the engine reads as a pause, after every word of a share of the texts."""
+    # A corpus without pauses draws nothing here, so that its plan stays as it is.
+    return ", ".join(spoken.split()) if share and generator.random() < share else spoken
 
 
 def _shuffled_cycle(items: list[str], generator: np.random.Generator) -> Iterator[str]:
@@ -174,8 +192,7 @@ def _digit_texts(generator: np.random.Generator) -> Iterator[str]:
     yield from _shuffled_cycle(load_grammar()["slots"]["digit"], generator)
 
 
-def _command_texts(generator: np.random.Generator) -> Iterator[str]:
-    grammar = load_grammar()
+def _grammar_texts(grammar: dict, generator: np.random.Generator) -> Iterator[str]:
     commands = _shuffled_cycle(grammar["commands"], generator)
     while True:
         if generator.random() < grammar["digit_share"]:

@@ -1,0 +1,242 @@
+"""Studies: a baseline recipe, variants that each change one thing, seeds, and folds of a corpus to measure them on."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from datasets import Dataset
+
+from antiphon.eval.selection import where
+from antiphon.processing.corpora import (
+    item_ids,
+    leave_one_group_out,
+    load_corpus,
+    load_split,
+    save_split,
+    select_ids,
+    split_by_group,
+)
+
+from .recipes import RecipeError, check_keys, load_recipe, load_study, set_value, with_defaults
+from .run_folder import RunFolder, write_text
+from .tasks import DECODINGS, TASKS, benchmark_name
+
+FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0}
+VALIDATION_DEFAULTS = {"fraction": None, "where": []}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a study."""
+
+    variant: str
+    fold: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        return f"runs/{self.variant}/{self.fold}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study and the folder that it fills.
+
+    Args:
+        name: Of the study and its benchmark: the stem of the YAML file.
+        folder: Where the study lives.
+        recipe: The recipe that all variants share, with `overrides` that hold for each of them.
+        corpus, where: The corpus, and conditions on the rows that the study may see at all.
+        folds: Either `number` of them or, without it, one for every group of the column `by`, drawn with `seed`.
+        validation: What of each fold's training items chooses checkpoints: a `fraction` of its groups, or the items
+            `where` conditions hold.
+        seeds: Of the trainings.
+        variants: By name, dotted recipe keys and their values; the `baseline` may have none.
+        goal: The question, for the log and the report.
+        task: Kind of model.
+        metric: The metric that decides.
+        decodings: What each checkpoint is measured with, the deciding one first.
+        budget_hours: After so long no training begins.
+    """
+
+    name: str
+    folder: Path
+    recipe: str
+    corpus: str
+    folds: dict
+    validation: dict
+    seeds: list[int]
+    variants: dict[str, dict | None]
+    where: list[str] = field(default_factory=list)
+    overrides: dict = field(default_factory=dict)
+    baseline: str = "baseline"
+    goal: str = ""
+    task: str = "recognition"
+    metric: str = "wer"
+    decodings: list[str] = field(default_factory=lambda: ["greedy"])
+    budget_hours: float | None = None
+
+    @classmethod
+    def load(cls, source: str | Path, folder: str | Path) -> "Study":
+        """Reads and checks a study.
+
+        Every variant is resolved at once, so that the last one does not fail after a night.
+
+        Args:
+            source: A YAML file, or the name of a study that comes with the package.
+            folder: Where the study lives or shall live.
+
+        Raises:
+            RecipeError: for a key, variant, fold or value that cannot be used.
+        """
+        keys = [item for item in fields(cls) if item.name not in ("name", "folder")]
+        required = [item.name for item in keys if item.default is MISSING and item.default_factory is MISSING]
+        given = load_study(source, [item.name for item in keys], required)
+        given["folds"] = with_defaults(given["folds"], FOLD_DEFAULTS, "`folds`")
+        given["validation"] = with_defaults(given["validation"], VALIDATION_DEFAULTS, "`validation`")
+        study = cls(name=Path(source).stem, folder=Path(folder), **given)
+        study._check()
+        return study
+
+    def _check(self) -> None:
+        check_keys([self.task], TASKS, "the tasks")
+        check_keys(self.decodings, DECODINGS, "the decodings")
+        if self.baseline not in self.variants:
+            raise RecipeError(f"`baseline` is {self.baseline!r} but `variants` are {', '.join(self.variants)}.")
+        if bool(self.validation["fraction"]) == bool(self.validation["where"]):
+            raise RecipeError("`validation` needs either a `fraction` of the training groups or a `where` condition.")
+        for variant in self.variants:
+            self.variant_recipe(variant)
+
+    @property
+    def task_functions(self):
+        """How models of this task are resolved, trained and measured."""
+        return TASKS[self.task]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Names of what a trial is measured on, the deciding one first."""
+        return [benchmark_name(self.name, decoding) for decoding in self.decodings]
+
+    @cached_property
+    def rows(self) -> Dataset:
+        """The rows of the corpus that the study may see."""
+        return where(load_corpus(self.corpus), self.where)
+
+    @cached_property
+    def fold_names(self) -> list[str]:
+        """Folds in order, as stored by `write_splits`."""
+        return sorted(self.splits)
+
+    @cached_property
+    def splits(self) -> dict[str, dict[str, list[str]]]:
+        """Ids of each fold's training, validation and test items."""
+        by, number, seed = (self.folds[key] for key in ("by", "number", "seed"))
+        if number is None:
+            tests = {fold.group: fold.test for fold in leave_one_group_out(self.rows, by)}
+        else:
+            tests = split_by_group(self.rows, {f"fold{index}": 1 / number for index in range(number)}, by=by, seed=seed)
+        return {name: self._split(test, by, seed) for name, test in tests.items()}
+
+    def _split(self, test: list[str], by: str, seed: int) -> dict[str, list[str]]:
+        tested = set(test)
+        rest = select_ids(self.rows, [id for id in item_ids(self.rows) if id not in tested])
+        if fraction := self.validation["fraction"]:
+            shares = {"train": 1 - fraction, "validation": fraction}
+            return {**split_by_group(rest, shares, by=by, seed=seed), "test": test}
+        validation = set(item_ids(where(rest, self.validation["where"])))
+        train = [id for id in item_ids(rest) if id not in validation]
+        return {"train": sorted(train), "validation": sorted(validation), "test": test}
+
+    def split_file(self, fold: str) -> Path:
+        """Where a fold's ids are stored."""
+        return self.folder / "splits" / f"{fold}.json"
+
+    def write(self) -> None:
+        """Stores the study, its baseline recipe and its splits.
+
+        More seeds, variants or hours may be asked for later than at first; finished trainings stay what they were, as
+        their own recipes prove.
+
+        Raises:
+            RecipeError: if the folder holds a study of other data or with another baseline.
+        """
+        file = self.folder / "study.yaml"
+        settings = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
+        if file.is_file():
+            before = yaml.safe_load(file.read_text(encoding="utf-8"))
+            for key in ("corpus", "where", "folds", "validation", "baseline"):
+                if before[key] != settings[key]:
+                    raise RecipeError(f"`{key}` differs from that of {file}; choose another folder, or delete it.")
+        (self.folder / "splits").mkdir(parents=True, exist_ok=True)
+        write_text(file, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        baseline = yaml.safe_dump(self.variant_recipe(self.baseline), sort_keys=False, allow_unicode=True)
+        write_text(self.folder / "recipe.yaml", baseline)
+        for name, split in self.splits.items():
+            if not self.split_file(name).is_file():
+                save_split(self.split_file(name), split)
+            elif load_split(self.split_file(name)) != split:
+                raise RecipeError(f"{self.split_file(name)} holds another split; choose another folder, or delete it.")
+
+    def variant_recipe(self, variant: str) -> dict:
+        """The resolved recipe of a variant, of no fold and seed yet."""
+        recipe = load_recipe(self.recipe)
+        for overrides in (self.overrides, self.variants[variant] or {}):
+            for key, value in copy.deepcopy(overrides).items():
+                set_value(recipe, key, value)
+        set_value(recipe, "run.folder", str(self.folder))
+        return self.task_functions.resolve(recipe)
+
+    def changes(self, variant: str) -> list[str]:
+        """Dotted keys that a variant changes; a comparison can blame its outcome on one only."""
+        return list(self.variants[variant] or {})
+
+    def trials(self) -> Iterator[Trial]:
+        """All trainings, seed by seed, so that an interrupted study has complete seeds to compare."""
+        for seed in self.seeds:
+            for variant in self.variants:
+                for fold in self.fold_names:
+                    yield Trial(variant, fold, seed)
+
+    def trial_recipe(self, trial: Trial) -> dict:
+        """The recipe of one training: the corpus' rows are those of the fold.
+
+        Raises:
+            RecipeError: if the recipe does not train on the study's corpus.
+        """
+        recipe = self.variant_recipe(trial.variant)
+        sources = [source for source in recipe["data"]["train"] if source["name"] == self.corpus]
+        if not sources:
+            raise RecipeError(f"`data.train` of {trial.variant} does not name {self.corpus}, the corpus of the study.")
+        for source in sources:
+            source["ids"] = {"file": str(self.split_file(trial.fold)), "split": "train"}
+        validation = {"file": str(self.split_file(trial.fold)), "split": "validation"}
+        recipe["data"]["validation"] = [{"name": self.corpus, "ids": validation}]
+        set_value(recipe, "run.seed", trial.seed)
+        set_value(recipe, "run.folder", str(self.folder / trial.folder))
+        set_value(recipe, "training.run_name", trial.folder.removeprefix("runs/").replace("/", "-"))
+        set_value(recipe, "training.project", self.name)
+        return recipe
+
+    def run_folder(self, trial: Trial) -> RunFolder:
+        return RunFolder(self.folder / trial.folder)
+
+    def is_done(self, trial: Trial) -> bool:
+        """Whether a trial is trained and measured."""
+        results = self.run_folder(trial).results
+        return all((results / f"{benchmark}.json").is_file() for benchmark in self.benchmarks)
+
+    def run_trial(self, trial: Trial) -> None:
+        """Trains and measures, going on from wherever an earlier attempt was killed."""
+        run = self.task_functions.train(self.trial_recipe(trial))
+        self.task_functions.measure(
+            run,
+            select_ids(self.rows, self.splits[trial.fold]["test"]),
+            name=self.name,
+            corpus=self.corpus,
+            split=f"{trial.fold} of {len(self.fold_names)}",
+            decodings=self.decodings,
+        )

@@ -1,0 +1,59 @@
+"""What a study needs to know of each kind of model: how its recipe is resolved, how it is trained and measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+
+from antiphon.eval.benchmark_recognition import benchmark_recognition
+from antiphon.train_scripts import train_conformer
+from antiphon.train_scripts.recognition_data import load_sources
+from antiphon.train_scripts.run_folder import RunFolder
+
+LEXICON = "lexicon"
+DECODINGS = ("greedy", LEXICON)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of model, as a study sees it.
+
+    Args:
+        resolve: Fills in a recipe's defaults and refuses what nothing reads.
+        train: Trains a resolved recipe, or goes on with it, and returns its run folder.
+        measure: Measures the run's checkpoint on test items and writes one row for each decoding into its results:
+            `measure(run, test, name=..., corpus=..., split=..., decodings=...)`.
+    """
+
+    resolve: Callable[[dict], dict]
+    train: Callable[[dict], RunFolder]
+    measure: Callable[..., None]
+
+
+def benchmark_name(name: str, decoding: str) -> str:
+    """Name of a benchmark under a decoding; the plain name is the greedy one's."""
+    return f"{name}_{decoding}" if decoding == LEXICON else name
+
+
+def measure_recognition(
+    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str]
+) -> None:
+    """Measures a recogniser greedily, by choosing among the training texts, or both."""
+    recipe = run.recipe
+    train = load_sources(recipe["data"]["train"], "data.train")
+    for decoding in decodings:
+        benchmark_recognition(
+            run.checkpoint,
+            test,
+            name=benchmark_name(name, decoding),
+            corpus=Path(corpus).name,
+            split=split,
+            train=train,
+            out=run.results,
+            lexicon=sorted(set(train["text"])) if decoding == LEXICON else (),
+            training_seed=recipe["run"]["seed"],
+        )
+
+
+TASKS = {"recognition": Task(train_conformer.resolve, train_conformer.train, measure_recognition)}
