@@ -1,13 +1,141 @@
-"""Baselines that hear nothing: what a recogniser must beat before its number means anything."""
+"""Baselines: what a system must beat before its number means anything.
+
+A benchmark names its baselines by their keys in `BASELINES`; that gives each its kind and its line in tables. Those of
+the kind `NO_INPUT` do not listen, read or change anything; those of the kind `SIMPLE` use the input in a plain way.
+"""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
+from antiphon.eval.statistics import PermutationTest
+
+NO_INPUT, SIMPLE = "no_input", "simple"
 EMPTY_TRANSCRIPT = ""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is said about a baseline.
+
+    Args:
+        kind: `NO_INPUT` or `SIMPLE`.
+        description: one line that continues "a baseline that"; `{answers}` stands for the answers that it gave.
+    """
+
+    kind: str
+    description: str
+
+    def describe(self, answers: Iterable[str] = ()) -> str:
+        """Return the description; `answers` are the distinct answers that the baseline gave."""
+        return self.description.format(answers=", ".join(f'"{answer}"' for answer in sorted(answers)))
+
+
+BASELINES = {
+    "best_constant_transcript": Baseline(
+        NO_INPUT, "hears nothing and always answers {answers}, the constant with the lowest WER in training"
+    ),
+    "empty_transcript": Baseline(NO_INPUT, "hears nothing and answers nothing"),
+    "global_mean": Baseline(NO_INPUT, "always answers the mean of training"),
+    "group_mean": Baseline(NO_INPUT, "answers the mean that the group has in training"),
+    "majority_label": Baseline(NO_INPUT, "always answers the most frequent label of training"),
+    "silence": Baseline(NO_INPUT, "answers silence of the same length"),
+    "unchanged_input": Baseline(NO_INPUT, "returns its input unchanged"),
+    "nearest_template": Baseline(SIMPLE, "answers the transcript of the training recording that sounds most alike"),
+}
+
+
+def strongest_baseline(row: Mapping, kind: str | None = None) -> str | None:
+    """Return the name of a row's best baseline by the metric that decides; None where it has none.
+
+    Args:
+        row: a result row, or its measured part.
+        kind: consider only these; a baseline without a kind, as in rows of older versions, has `NO_INPUT`.
+    """
+    metric = row.get("primary_metric") or next(iter(row["metrics"]))
+    sign = -1 if row["metrics"][metric]["higher_is_better"] else 1
+    values = {
+        name: sign * entry["metrics"][metric]["value"]
+        for name, entry in row["baselines"].items()
+        if kind in (None, entry.get("kind", NO_INPUT))
+    }
+    return min(values, key=values.get) if values else None
+
+
+def simple_baseline_claims(entry: Mapping, test: PermutationTest, group_name: str = "speaker") -> list[str]:
+    """Say in plain words when a simple baseline is not beaten; empty when it is.
+
+    Args:
+        entry: of the baseline in a result row, with `beaten` and `description`.
+        test: of the system and the baseline.
+        group_name: what was flipped as a whole.
+    """
+    if entry["beaten"]:
+        return []
+    groups = f"{test.num_groups} {group_name}{'' if test.num_groups == 1 else 's'}"
+    if entry["beaten"] is None:
+        return [
+            f"cannot tell from {groups} whether this is better than a baseline that {entry['description']}: "
+            f"no p below {test.smallest_p_value:.2g} is attainable"
+        ]
+    return [f"not better than a baseline that {entry['description']} (p = {test.p_value:.2g} over {groups})"]
+
+
+def global_mean(train_values: Sequence[float], num_test: int) -> np.ndarray:
+    """Answer the mean of training, (num_test,)."""
+    return np.full(num_test, np.mean(_not_empty(train_values, "train_values"), dtype=np.float64))
+
+
+def group_mean(
+    train_values: Sequence[float], train_groups: Sequence[Hashable], test_groups: Sequence[Hashable]
+) -> np.ndarray:
+    """Answer the mean that an item's group has in training, the global one for a group that training lacks.
+
+    Args:
+        train_values: (train items,).
+        train_groups: (train items,) such as speakers, pieces or labels.
+        test_groups: (items,).
+
+    Returns:
+        (items,).
+    """
+    train_values = np.asarray(_not_empty(train_values, "train_values"), dtype=np.float64)
+    if len(train_values) != len(train_groups):
+        raise ValueError(
+            f"`train_groups` has {len(train_groups)} labels for {len(train_values)} values; expected one for each."
+        )
+    values_of: dict[Hashable, list[float]] = {}
+    for value, group in zip(train_values, train_groups):
+        values_of.setdefault(group, []).append(value)
+    means = {group: np.mean(values) for group, values in values_of.items()}
+    overall = train_values.mean()
+    return np.array([means.get(group, overall) for group in test_groups], dtype=np.float64)
+
+
+def majority_label(train_labels: Sequence[str], num_test: int) -> list[str]:
+    """Answer the most frequent label of training `num_test` times; among equals the first in the alphabet."""
+    counts = Counter(_not_empty(train_labels, "train_labels"))
+    return [min(counts, key=lambda label: (-counts[label], label))] * num_test
+
+
+def unchanged_input(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the inputs, each (samples,), as they are: what a converter or enhancer must improve upon."""
+    return list(inputs)
+
+
+def silence(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return zeros as long as each input, (samples,)."""
+    return [np.zeros_like(waveform) for waveform in inputs]
+
+
+def _not_empty(values: Sequence, argument: str) -> Sequence:
+    if len(values) == 0:
+        raise ValueError(f"`{argument}` is empty; a baseline learns its answer from training items, pass some.")
+    return values
 
 
 def best_constant_transcript(train_texts: Iterable[str], *, chunk_size: int = 256) -> str:

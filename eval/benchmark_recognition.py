@@ -1,4 +1,4 @@
-"""Measure a speech recogniser on a corpus split: error rates with intervals, a baseline that hears nothing, conditions.
+"""Measure a speech recogniser on a corpus split: error rates with intervals, baselines, an audit and conditions.
 
     python eval/benchmark_recognition.py runs/quickstart/checkpoint --corpus fsdd --split test --train-split train
 
@@ -20,9 +20,10 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCTC, AutoProcessor
 
-from antiphon.eval.baselines import best_constant_transcript
+from antiphon.eval.baselines import EMPTY_TRANSCRIPT, NO_INPUT, best_constant_transcript, strongest_baseline
 from antiphon.eval.conditions import file_sha256, machine_conditions, normalizer_name, records_sha256
 from antiphon.eval.metric_loading import load_metric
+from antiphon.eval.nearest_template import nearest_template_transcripts
 from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
 from antiphon.eval.result_rows import read_row, write_row
 from antiphon.eval.selection import ALL_SPLITS, select_split
@@ -42,6 +43,8 @@ def benchmark_recognition(
     lexicon: Sequence[str] = (),
     resample: bool = False,
     speaker_dependent: bool = False,
+    allow_near_duplicates: bool = False,
+    training_seed: int | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
 ) -> dict:
@@ -52,11 +55,14 @@ def benchmark_recognition(
         test: the items to measure on, as `load_corpus` returns them.
         name: of the benchmark; conditions that must not be mixed (lexicon, split) deserve names of their own.
         corpus, split: what `test` is, for the row.
-        train: what the checkpoint was trained on: gives the constant transcript, and the split is audited against it.
+        train: what the checkpoint was trained on: the baselines learn from it, and the split is audited against it.
         out: folder for the row and the items; `results` beside the checkpoint folder if None.
         lexicon: transcripts of which the likeliest is chosen; greedy decoding if empty.
         resample: whether audio at another rate than the model's is resampled instead of refused.
         speaker_dependent: accept that test speakers are also in training; the row then says so.
+        allow_near_duplicates: accept test recordings that training has in another encoding, gain or cut; the row then
+            says so.
+        training_seed: that the checkpoint was trained with; lets several trainings be pooled into one row.
         device: where the model runs.
         seed: of the bootstrap.
 
@@ -72,7 +78,11 @@ def benchmark_recognition(
     names, texts, durations = item_ids(test), _texts(test, "test"), _durations(test)
     train_texts = [] if train is None else _texts(train, "train")
     # Before the work: an audit that refuses spares it.
-    audit = None if train is None else audit_split(train, test, speaker_dependent=speaker_dependent)
+    audit = None
+    if train is not None:
+        audit = audit_split(
+            train, test, speaker_dependent=speaker_dependent, allow_near_duplicates=allow_near_duplicates
+        )
     num_known = None if audit is None else audit.num_shared_groups
     processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
     model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval().to(device)
@@ -82,8 +92,10 @@ def benchmark_recognition(
 
     transcription = transcribe(model, processor, test, durations, candidates=sorted(set(candidates)), resample=resample)
     hypotheses = [processor.tokenizer.normalize_text(text) for text in transcription.texts]
-    constant = best_constant_transcript(train_texts)
-    items = score_items(names, test["speaker_id"], references, hypotheses, constant, durations)
+    baselines = _baseline_transcripts(train, train_texts, test, processor.feature_extractor.sampling_rate)
+    items = score_items(names, test["speaker_id"], references, hypotheses, baselines, durations)
+    if training_seed is not None:
+        items["seed"] = training_seed
     summary = summarize_items(items, seed=seed)
     dataset = _describe_dataset(test, corpus, split, durations)
     row = {
@@ -91,19 +103,20 @@ def benchmark_recognition(
         "task": "automatic-speech-recognition",
         "dataset": dataset,
         **_describe_checkpoint(checkpoint, model),
-        "metrics": summary["metrics"],
-        "groups": summary["groups"],
-        "baselines": summary["baselines"],
+        **{name: summary[name] for name in ("metrics", "primary_metric", "groups", "baselines")},
         "claims": summary["claims"] + training_claims(num_known, dataset["num_speakers"]),
+        "seeds": summary["seeds"],
         "conditions": {
             "corpus_sha256": records_sha256(zip(names, references, map(_audio_bytes, test["audio"]))),
             "split_sha256": records_sha256(zip(names, references)),
+            "item_ids_sha256": records_sha256(zip(names)),
             "train_split_sha256": None if train is None else _train_sha256(train, train_texts),
             "group_by": summary["group_by"],
             "text_normalizer": normalizer_name(processor.tokenizer),
             "sampling_rate": processor.feature_extractor.sampling_rate,
             "resample": resample,
             "decoding": _decoding_name(candidates),
+            "judges": [],  # references are typed texts, no model judges
             "audit": None if audit is None else audit.to_dict(),
             "seed": seed,
             **machine_conditions(torch.device(device)),
@@ -111,6 +124,18 @@ def benchmark_recognition(
         "speed": _speed(transcription),
     }
     return read_row(write_row(row, items, checkpoint.parent / "results" if out is None else out))
+
+
+def _baseline_transcripts(
+    train: Dataset | None, train_texts: Sequence[str], test: Dataset, sampling_rate: int
+) -> dict[str, list[str]]:
+    """What each baseline answers to the test items; without training data only the empty transcript is left."""
+    if train is None:
+        return {"empty_transcript": [EMPTY_TRANSCRIPT] * len(test)}
+    return {
+        "best_constant_transcript": [best_constant_transcript(train_texts)] * len(test),
+        "nearest_template": nearest_template_transcripts(train, train_texts, test, sampling_rate=sampling_rate),
+    }
 
 
 def _texts(dataset: Dataset, argument: str) -> list[str]:
@@ -199,6 +224,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--resample", action="store_true", help="resample audio at another rate instead of refusing it")
     parser.add_argument("--speaker-dependent", action="store_true", help="accept test speakers that are in training")
+    parser.add_argument(
+        "--allow-near-duplicates", action="store_true", help="accept test recordings that are in training, re-encoded"
+    )
+    parser.add_argument("--training-seed", type=int, help="seed that the checkpoint was trained with")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     return parser.parse_args(arguments)
@@ -224,6 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lexicon=_read_lexicon(options.lexicon, train),
         resample=options.resample,
         speaker_dependent=options.speaker_dependent,
+        allow_near_duplicates=options.allow_near_duplicates,
+        training_seed=options.training_seed,
         device=options.device,
         seed=options.seed,
     )
@@ -241,14 +272,17 @@ def _read_lexicon(lexicon: str | None, train: Dataset | None) -> list[str]:
 
 
 def format_row(row: dict) -> str:
-    """Return the figures of a row as lines of text: metrics with intervals, the baseline, every speaker, claims."""
-    baseline = row["baselines"]["best_constant_transcript"]["metrics"]
+    """Return the figures of a row as lines of text: metrics with intervals, every baseline and speaker, claims."""
+    hearing_nothing = row["baselines"][strongest_baseline(row, NO_INPUT)]["metrics"]
     lines = [f"{row['benchmark']}: items {row['dataset']['num_items']}, speakers {row['dataset']['num_speakers']}"]
     for metric, entry in row["metrics"].items():
         interval = "no interval" if entry["num_groups"] == 1 else f"{entry['low']:.2%} to {entry['high']:.2%}"
         lines.append(
-            f"  {metric:<9}{entry['value']:8.2%}  ({interval}); hearing nothing {baseline[metric]['value']:.2%}"
+            f"  {metric:<9}{entry['value']:8.2%}  ({interval}); hearing nothing {hearing_nothing[metric]['value']:.2%}"
         )
+    primary = row["primary_metric"]
+    for entry in row["baselines"].values():
+        lines.append(f"    {primary} {entry['metrics'][primary]['value']:.2%}: a baseline that {entry['description']}")
     for speaker, group in row["groups"].items():
         lines.append(f"    {speaker:<20} WER {group['wer']:8.2%}  accuracy {group['accuracy']:8.2%}  n {group['n']}")
     return "\n".join([*lines, *(f"  {claim}" for claim in row["claims"])])

@@ -5,12 +5,61 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 PACKAGES = ("antiphon", "datasets", "jiwer", "numpy", "scipy", "soundfile", "soxr", "torch", "transformers")
+# what two rows must share to be compared
+COMPARED_CONDITIONS = (
+    "corpus_sha256",
+    "split_sha256",
+    "item_ids_sha256",
+    "text_normalizer",
+    "sampling_rate",
+    "resample",
+    "decoding",
+    "judges",
+)
+COMPARED_PACKAGES = ("antiphon", "jiwer", "numpy", "torch", "transformers")
+
+
+def condition_differences(first: Mapping, other: Mapping) -> dict[str, tuple]:
+    """Return the conditions under which two result rows were measured differently; empty where they are comparable.
+
+    A condition that a row does not state, as rows of older versions may not, counts as equal. The build of a package
+    ("+cpu") is no condition, as the hardware is none.
+
+    Args:
+        first: the row that sets the conditions.
+        other: the row that is held against it.
+
+    Returns:
+        By the name of each condition that differs, such as `decoding` or `packages.jiwer`, its value in `first` and
+        that in `other`.
+    """
+    stated, others = _compared_conditions(first), _compared_conditions(other)
+    return {
+        name: (value, others[name])
+        for name, value in stated.items()
+        if value is not None and others[name] is not None and value != others[name]
+    }
+
+
+def _compared_conditions(row: Mapping) -> dict:
+    dataset, conditions = row["dataset"], row["conditions"]
+    versions = conditions.get("packages", {})
+    return {
+        "corpus": dataset.get("name"),
+        "split": dataset.get("split"),
+        **{name: conditions.get(name) for name in COMPARED_CONDITIONS},
+        **{f"packages.{name}": _public_version(versions.get(name)) for name in COMPARED_PACKAGES},
+    }
+
+
+def _public_version(version: str | None) -> str | None:
+    return None if version is None else version.split("+")[0]
 
 
 def file_sha256(path: str | Path) -> str:

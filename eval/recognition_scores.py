@@ -1,22 +1,24 @@
 """From transcripts to the measured part of a result row: scores per item, then metrics, groups, baselines and claims.
 
-The item table holds everything that the row is computed from, so tables of several folds can be pooled and summed up
-again. Its columns: `item_id`, `speaker_id`, `reference`, `hypothesis`, `errors`, `words`, `char_errors`, `chars`,
-`correct`, `duration_seconds`, and the same counts for the constant transcript with the prefix `baseline_`.
+The item table holds everything that the row is computed from, so tables of several folds or trainings can be pooled and
+summed up again. Its columns: `item_id`, `speaker_id`, `reference`, `hypothesis`, `errors`, `words`, `char_errors`,
+`chars`, `correct`, `duration_seconds`; for each baseline its hypothesis and counts, such as
+`best_constant_transcript.errors`; and, where several trainings of one system are pooled, the `seed` of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
 
 from antiphon.eval import statistics
+from antiphon.eval.baselines import BASELINES, NO_INPUT, SIMPLE, simple_baseline_claims, strongest_baseline
 from antiphon.eval.metric_loading import load_metric
 
-# metric: (numerator, denominator) among the columns; None counts items
+# metric: (numerator, denominator) among the columns; None counts items. The first one decides.
 METRIC_COLUMNS = {"wer": ("errors", "words"), "cer": ("char_errors", "chars"), "accuracy": ("correct", None)}
 HIGHER_IS_BETTER = {"wer": False, "cer": False, "accuracy": True}
-BASELINE = "best_constant_transcript"
+PRIMARY_METRIC = "wer"
 
 
 def score_items(
@@ -24,13 +26,22 @@ def score_items(
     speaker_ids: Sequence[str | None],
     references: Sequence[str],
     hypotheses: Sequence[str],
-    constant_transcript: str,
+    baselines: Mapping[str, Sequence[str]],
     durations: Sequence[float],
 ) -> pd.DataFrame:
-    """Count the errors of the system and of the constant transcript on every item; see the module for the columns."""
+    """Count the errors of the system and of its baselines on every item; see the module for the columns.
+
+    Args:
+        item_ids: (items,) distinct names.
+        speaker_ids: (items,).
+        references: (items,) normalised, as all transcripts.
+        hypotheses: (items,) of the system.
+        baselines: by their names in `BASELINES`, the (items,) transcripts of each.
+        durations: (items,) seconds.
+    """
     items = pd.DataFrame({"item_id": item_ids, "speaker_id": speaker_ids, "reference": references})
-    constant = [constant_transcript] * len(items)
-    for prefix, transcripts in (("", hypotheses), ("baseline_", constant)):
+    answers = {"": hypotheses} | {f"{name}.": transcripts for name, transcripts in baselines.items()}
+    for prefix, transcripts in answers.items():
         counts = load_metric("error_rates").compute(
             predictions=transcripts, references=references, groups=list(item_ids)
         )["per_group"]
@@ -48,9 +59,14 @@ def score_items(
 
 
 def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
-    """Compute `metrics`, `groups`, `baselines`, `claims` and the grouping column of a result row from its item table.
+    """Compute the measured part of a result row from its item table.
 
-    Speakers are resampled as wholes. Where the corpus names no speakers, items are, and a claim says so.
+    Speakers are resampled as wholes, and so are trainings where the table holds several. Where the corpus names no
+    speakers, items are, and a claim says so.
+
+    Returns:
+        `metrics`, `primary_metric`, `groups`, `baselines`, `claims`, the column `group_by` that was resampled, and the
+        `seeds` of the trainings (none where the table does not say).
     """
     group_by = "speaker_id" if items["speaker_id"].notna().all() else "item_id"
     group_name = group_by.removesuffix("_id")
@@ -58,14 +74,18 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
     if group_by == "item_id":
         claims.append("speakers are unknown: intervals treat items as independent and are too narrow if voices recur")
     claims += statistics.population_claims(items[group_by].nunique(), group_name)
-    baseline, verdict = _compare_with_baseline(items, group_by, seed)
-    return {
+    baselines, tests = {}, {}
+    for name in _baseline_names(items):
+        baselines[name], tests[name] = _compare_with_baseline(items, name, group_by, seed)
+    measured = {
         "metrics": _metrics(items, group_by, "", seed),
+        "primary_metric": PRIMARY_METRIC,
         "groups": {} if group_by == "item_id" else _group_metrics(items),
-        "baselines": {BASELINE: baseline},
-        "claims": claims + verdict,
+        "baselines": baselines,
         "group_by": group_by,
+        "seeds": sorted(items["seed"].unique().tolist()) if "seed" in items else [],
     }
+    return measured | {"claims": claims + _baseline_claims(measured, tests, group_name)}
 
 
 def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
@@ -82,6 +102,10 @@ def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
     return [f"measures known voices: {num_known} of {num_speakers} test speakers are also in training"]
 
 
+def _baseline_names(items: pd.DataFrame) -> list[str]:
+    return [column.removesuffix(".hypothesis") for column in items if column.endswith(".hypothesis")]
+
+
 def _columns(items: pd.DataFrame, metric: str, prefix: str) -> tuple[pd.Series, pd.Series]:
     numerator, denominator = METRIC_COLUMNS[metric]
     ones = pd.Series(1, index=items.index)
@@ -90,16 +114,19 @@ def _columns(items: pd.DataFrame, metric: str, prefix: str) -> tuple[pd.Series, 
 
 def _metrics(items: pd.DataFrame, group_by: str, prefix: str, seed: int) -> dict:
     metrics = {}
-    for metric in METRIC_COLUMNS:
-        interval = statistics.bootstrap_ratio(*_columns(items, metric, prefix), items[group_by], seed=seed)
+    for metric, (numerator, denominator) in METRIC_COLUMNS.items():
+        interval = statistics.bootstrap_ratio(
+            *_columns(items, metric, prefix), items[group_by], training_seeds=items.get("seed"), seed=seed
+        )
         metrics[metric] = {
             "value": interval.value,
             "low": interval.low,
             "high": interval.high,
             "unit": "ratio",
             "higher_is_better": HIGHER_IS_BETTER[metric],
-            "n": interval.num_items,
+            "n": items["item_id"].nunique(),
             "num_groups": interval.num_groups,
+            "columns": [prefix + numerator, denominator],
         }
     return metrics
 
@@ -111,32 +138,50 @@ def _group_metrics(items: pd.DataFrame) -> dict:
         for metric in METRIC_COLUMNS:
             numerator, denominator = _columns(own, metric, "")
             groups[speaker][metric] = float(numerator.sum() / denominator.sum())
-        groups[speaker]["n"] = len(own)
+        groups[speaker]["n"] = own["item_id"].nunique()
     return groups
 
 
-def _compare_with_baseline(items: pd.DataFrame, group_by: str, seed: int) -> tuple[dict, list[str]]:
-    """Return the baseline's entry of the row and what is to be said about it.
-
-    Only WER, the metric that the constant was chosen for, is tested: one comparison needs no correction.
-    """
-    errors, words = _columns(items, "wer", "")
-    baseline_errors, groups = items["baseline_errors"], items[group_by]
-    difference = statistics.bootstrap_difference(errors, baseline_errors, groups, words, seed=seed)
-    test = statistics.paired_permutation_test(errors, baseline_errors, groups, seed=seed)
-    beaten = statistics.is_better(difference, test, higher_is_better=False)
-    constants = ", ".join(f'"{text}"' for text in sorted(items["baseline_hypothesis"].unique()))
+def _compare_with_baseline(
+    items: pd.DataFrame, name: str, group_by: str, seed: int
+) -> tuple[dict, statistics.PermutationTest]:
+    """Return the entry of a baseline in the row and its test, which is of the metric that decides only."""
+    errors, words = _columns(items, PRIMARY_METRIC, "")
+    baseline_errors, _ = _columns(items, PRIMARY_METRIC, f"{name}.")
+    groups, options = items[group_by], {"training_seeds": items.get("seed"), "seed": seed}
+    difference = statistics.bootstrap_difference(errors, baseline_errors, groups, words, **options)
+    test = statistics.paired_permutation_test(errors, baseline_errors, groups, **options)
     entry = {
-        "description": f"hears nothing and always answers {constants}, the constant with the lowest WER in training",
-        "metrics": _metrics(items, group_by, "baseline_", seed),
+        "description": BASELINES[name].describe(items[f"{name}.hypothesis"].unique()),
+        "kind": BASELINES[name].kind,
+        "metrics": _metrics(items, group_by, f"{name}.", seed),
         "difference": {
-            "wer": {"value": difference.value, "low": difference.low, "high": difference.high, **_p_values(test)}
+            PRIMARY_METRIC: {
+                "value": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+                **_p_values(test),
+            }
         },
-        "beaten": beaten,
+        "beaten": statistics.is_better(difference, test, higher_is_better=HIGHER_IS_BETTER[PRIMARY_METRIC]),
     }
-    return entry, statistics.baseline_claims(beaten, test, group_by.removesuffix("_id"))
+    return entry, test
 
 
 def _p_values(test: statistics.PermutationTest) -> dict:
     fields = asdict(test)
     return {name: fields[name] for name in ("p_value", "smallest_p_value", "exact")}
+
+
+def _baseline_claims(measured: dict, tests: dict, group_name: str) -> list[str]:
+    """Say when the strongest baseline that hears nothing, or a simple one, is not beaten.
+
+    These are separate questions, each with an answer of its own: their p-values are not corrected for one another.
+    """
+    claims = []
+    if strongest := strongest_baseline(measured, NO_INPUT):
+        claims += statistics.baseline_claims(measured["baselines"][strongest]["beaten"], tests[strongest], group_name)
+    for name, entry in measured["baselines"].items():
+        if entry["kind"] == SIMPLE:
+            claims += simple_baseline_claims(entry, tests[name], group_name)
+    return claims

@@ -1,7 +1,13 @@
 """Result rows: one JSON file per benchmark and checkpoint, with the items it was computed from beside it.
 
 A row is the contract between the benchmarks, the publisher, the README table and the Spaces. Its keys: `benchmark`,
-`task`, `dataset`, `checkpoint_sha256`, `model`, `metrics`, `groups`, `baselines`, `claims`, `conditions`, `speed`.
+`system` (where a benchmark compares several), `task`, `dataset`, `checkpoint_sha256`, `model`, `metrics`,
+`primary_metric` (the one that decides), `groups`, `baselines`, `claims`, `seeds` (of the trainings), `conditions`,
+`speed`.
+
+`metrics[name]["columns"]` names the item columns, numerator and denominator, whose sums give its value again; a
+denominator of null counts items. The columns of a baseline begin with its name and a dot. Rows of older versions lack
+`primary_metric`, `seeds`, `columns` and a baseline's `kind`.
 """
 
 import json

@@ -3,7 +3,8 @@
     python eval/results_table.py README.md model_cards/*          rewrite what stands between the markers
     python eval/results_table.py README.md model_cards/* --check  fail if that would change the file
 
-The markers are `<!-- results:begin -->` and `<!-- results:end -->`. Each set of conditions gets a table of its own.
+The markers are `<!-- results:begin -->` and `<!-- results:end -->`. Each set of conditions gets a table of its own;
+with `--mix-conditions` each benchmark has one table, and footnotes say what differs.
 """
 
 import sys
@@ -16,6 +17,8 @@ if not __package__ and not sys.flags.safe_path:
 import argparse
 from collections.abc import Mapping, Sequence
 
+from antiphon.eval.baselines import NO_INPUT, strongest_baseline
+from antiphon.eval.conditions import condition_differences
 from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
 from antiphon.eval.result_rows import find_rows, read_row
 from antiphon.eval.statistics import MIN_GROUPS_FOR_POPULATION
@@ -24,55 +27,45 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 GROUP_METRICS = ("wer", "accuracy")  # shown for every group where there are too few groups for a claim about more
 
 
-def conditions_of(row: dict) -> dict[str, str]:
-    """Return what two rows must share to be compared: what was measured, and how."""
-    dataset, conditions = row["dataset"], row["conditions"]
-    return {
-        "benchmark": row["benchmark"],
-        "corpus": dataset["name"],
-        "split": dataset["split"],
-        **{
-            key: str(conditions.get(key))
-            for key in ("corpus_sha256", "split_sha256", "text_normalizer", "sampling_rate", "resample", "decoding")
-        },
-    }
-
-
-def results_table(rows: Mapping[str, dict], footnotes: Mapping[str, str] | None = None) -> str:
-    """Put rows into one table: each model's metrics, then what hearing nothing achieves.
+def results_table(rows: Mapping[str, dict], *, mix_conditions: bool = False) -> str:
+    """Put rows into one table: each model's metrics, then what its baselines achieve.
 
     Args:
         rows: result rows by the name of their model; the first sets the conditions.
-        footnotes: by the name of a model, how its conditions differ from those of the first.
+        mix_conditions: admit rows under other conditions, each with a footnote that names the differences.
 
     Raises:
-        ValueError: if conditions differ without a footnote that says so.
+        ValueError: if conditions differ and are not to be mixed.
     """
-    footnotes = footnotes or {}
-    shared = conditions_of(next(iter(rows.values())))
-    for model, row in rows.items():
-        different = {key: (value, shared[key]) for key, value in conditions_of(row).items() if value != shared[key]}
-        if different and model not in footnotes:
-            raise ValueError(
-                f"`rows` has {model!r} under other conditions than the first row (its own, the first's): {different}; "
-                "put it in a table of its own or pass a footnote for it."
-            )
+    reference = next(iter(rows.values()))
     metrics = {name: entry for row in rows.values() for name, entry in row["metrics"].items()}
-    first = next(iter(metrics))
+    primary = reference.get("primary_metric") or next(iter(metrics))
     headings = [f"{name} {'↑' if entry['higher_is_better'] else '↓'}" for name, entry in metrics.items()]
     lines, notes = [], []
     for model, row in rows.items():
         label = model
-        if model in footnotes:
-            notes.append(footnotes[model])
+        if different := condition_differences(reference, row):
+            if not mix_conditions:
+                raise ValueError(
+                    f"`rows` has {model!r} under other conditions than the first row: {_in_words(different)}; "
+                    "put it in a table of its own or mix conditions openly (--mix-conditions)."
+                )
+            notes.append(f"under other conditions than the first row: {_in_words(different)}")
             label += f" [{len(notes)}]"
-        difference = _strongest_baseline(row, first).get("difference", {}).get(first)
+        strongest = row["baselines"].get(strongest_baseline(row, NO_INPUT), {})
+        difference = strongest.get("difference", {}).get(primary)
         measured = [format_interval(row["metrics"].get(name)) for name in metrics]
         factor = (row.get("speed") or {}).get("real_time_factor")
-        lines.append([label, *measured, format_difference(difference, metrics[first]["unit"]), format_number(factor)])
+        lines.append([label, *measured, format_difference(difference, metrics[primary]["unit"]), format_number(factor)])
     lines += _baseline_lines(rows, list(metrics))
-    table = markdown_table(["model", *headings, f"{first} minus best baseline", "real-time factor"], lines)
+    kinds = {entry.get("kind", NO_INPUT) for row in rows.values() for entry in row["baselines"].values()}
+    rival = "best baseline" if kinds <= {NO_INPUT} else "best no-input baseline"
+    table = markdown_table(["model", *headings, f"{primary} minus {rival}", "real-time factor"], lines)
     return "\n\n".join([table, *(f"[{number}] {note}" for number, note in enumerate(notes, start=1))])
+
+
+def _in_words(differences: Mapping[str, tuple]) -> str:
+    return "; ".join(f"{name} is {other} instead of {first}" for name, (first, other) in differences.items())
 
 
 def groups_table(rows: Mapping[str, dict], metric: str) -> str:
@@ -88,19 +81,32 @@ def groups_table(rows: Mapping[str, dict], metric: str) -> str:
     return markdown_table([f"{metric} per group", *groups, "mean of groups"], lines)
 
 
-def results_section(paths: Sequence[Path]) -> str:
-    """Return all tables for some row files: one per set of conditions, with its conditions and claims in words."""
-    tables: dict[tuple, dict[str, dict]] = {}
+def results_section(paths: Sequence[Path], *, mix_conditions: bool = False) -> str:
+    """Return all tables for some row files, with their conditions and claims in words.
+
+    Args:
+        paths: of the rows.
+        mix_conditions: one table per benchmark instead of one per benchmark and set of conditions.
+    """
+    tables: list[dict[str, dict]] = []
     for path in paths:
         row = read_row(path)
-        rows = tables.setdefault(tuple(conditions_of(row).items()), {})
+        rows = next((rows for rows in tables if _belongs(row, rows, mix_conditions)), None)
+        if rows is None:
+            tables.append(rows := {})
         folder = path.resolve().parent
         model = row.get("system") or (folder.parent.name if folder.name == "results" else folder.name)
         if model in rows:
             raise ValueError(f"{path} is the second row of {model!r} for {row['benchmark']!r}; keep one of them.")
         rows[model] = row
-    sections = [_section(tables[key]) for key in sorted(tables)]
-    return "\n\n".join(sections) if sections else "No results yet."
+    # Stable: tables of one benchmark stay in the order of their first rows.
+    tables.sort(key=lambda rows: next(iter(rows.values()))["benchmark"])
+    return "\n\n".join(_section(rows, mix_conditions) for rows in tables) if tables else "No results yet."
+
+
+def _belongs(row: dict, rows: Mapping[str, dict], mix_conditions: bool) -> bool:
+    first = next(iter(rows.values()))
+    return row["benchmark"] == first["benchmark"] and (mix_conditions or not condition_differences(first, row))
 
 
 def update_readme(readme: Path, section: str, *, check: bool = False) -> bool:
@@ -128,11 +134,6 @@ def update_readme(readme: Path, section: str, *, check: bool = False) -> bool:
     return updated != text
 
 
-def _strongest_baseline(row: dict, metric: str) -> dict:
-    sign = -1 if row["metrics"][metric]["higher_is_better"] else 1
-    return min(row["baselines"].values(), key=lambda baseline: sign * baseline["metrics"][metric]["value"])
-
-
 def _baseline_lines(rows: Mapping[str, dict], metrics: Sequence[str]) -> list[list[str]]:
     """One line for each different baseline: models trained on other texts have other best constants."""
     lines = {}
@@ -143,7 +144,7 @@ def _baseline_lines(rows: Mapping[str, dict], metrics: Sequence[str]) -> list[li
     return list(lines.values())
 
 
-def _section(rows: Mapping[str, dict]) -> str:
+def _section(rows: Mapping[str, dict], mix_conditions: bool) -> str:
     first = next(iter(rows.values()))
     dataset, conditions = first["dataset"], first["conditions"]
     group = str(conditions.get("group_by", "group")).removesuffix("_id")
@@ -152,7 +153,7 @@ def _section(rows: Mapping[str, dict]) -> str:
         f"95 % intervals resample each {group} as a whole",
         *(f"{key.replace('_', ' ')} {conditions[key]}" for key in ("decoding", "sampling_rate") if key in conditions),
     ]
-    parts = [f"### {first['benchmark']}", "; ".join(details) + ".", results_table(rows)]
+    parts = [f"### {first['benchmark']}", "; ".join(details) + ".", results_table(rows, mix_conditions=mix_conditions)]
     if any(0 < len(row["groups"]) < MIN_GROUPS_FOR_POPULATION for row in rows.values() if row.get("groups")):
         parts += [groups_table(rows, metric) for metric in first["metrics"] if metric in GROUP_METRICS]
     claims = [f"- {model}: {claim}" for model, row in rows.items() for claim in row["claims"]]
@@ -165,8 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("readme", type=Path)
     parser.add_argument("folders", type=Path, nargs="*", help="run or checkpoint folders with results/*.json")
     parser.add_argument("--check", action="store_true", help="fail if the README is out of date, change nothing")
+    parser.add_argument("--mix-conditions", action="store_true", help="one table per benchmark, with footnotes")
     options = parser.parse_args(arguments)
-    stale = update_readme(options.readme, results_section(find_rows(options.folders)), check=options.check)
+    section = results_section(find_rows(options.folders), mix_conditions=options.mix_conditions)
+    stale = update_readme(options.readme, section, check=options.check)
     if stale and options.check:
         raise SystemExit(f"{options.readme} is out of date; run the same command without --check and commit the file.")
     print(f"{options.readme} {'updated' if stale else 'is up to date'}")

@@ -1,9 +1,7 @@
-"""What the Hub reads by machine: the metadata of a model card and the `.eval_results` files."""
+"""What the Hub reads by machine: the metadata of a model card."""
 
-import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub import EvalResult, ModelCardData
 
-from antiphon.eval.result_formats import format_interval
 from antiphon.train_scripts.trained_run import TrainedRun
 
 
@@ -43,29 +41,3 @@ def card_metadata(run: TrainedRun, title: str, license: str, repository_url: str
         metrics=sorted({result.metric_type for result in eval_results}),
         eval_results=eval_results,
     )
-
-
-def render_eval_results(name: str, row: dict, repository_url: str | None = None) -> str:
-    """The `.eval_results/<name>.yaml` of one benchmark, one entry per metric.
-
-    The Hub lists an entry on a leaderboard if `dataset.id` is a benchmark dataset there; others stay with the model.
-
-    Source: huggingface.co/docs/hub/eval-results.
-    """
-    source = {}
-    if repository_url:
-        source = {"source_url": f"{repository_url}/blob/main/results/{name}.json", "source_name": "result row"}
-    entries = []
-    for metric, result in row["metrics"].items():
-        direction = "higher" if result.get("higher_is_better") else "lower"
-        entries.append(
-            EvalResultEntry(
-                dataset_id=row["dataset"].get("id", row["dataset"]["name"]),
-                task_id=f"{row['benchmark']}_{metric}",
-                value=result["value"],
-                date=row["conditions"].get("date"),
-                notes=f"{metric} {format_interval(result)}, {direction} is better; {row['dataset']['split']} split",
-                **source,
-            )
-        )
-    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from antiphon.eval.conditions import file_sha256
 from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
+from antiphon.processing.corpora.leakage_probe import LeakageProbe
 from antiphon.train_scripts.hub_metadata import card_metadata
 from antiphon.train_scripts.trained_run import WEIGHTS, PublishError, TrainedRun
 
@@ -80,6 +81,7 @@ def render_card(run: TrainedRun, title: str, model_id: str, license: str, reposi
         "## Training data": _training_data(run, license),
         "## Results": _results(run.results),
         "## The recipe on other checkpoints": _related_results(run.related_results),
+        "## Report": _report(run),
         "## Recipe": f"```yaml\n{run.recipe.strip()}\n```",
         "## What failed": "\n".join(f"- {line}" for line in _failures(run)),
         "## Limits": "\n".join(f"- {line}" for line in _limits(run, text)),
@@ -148,6 +150,11 @@ def _related_results(rows: dict[str, dict]) -> str:
     return f"**Not measured on the weights published here**, but on others made in the same way.\n\n{_results(rows)}"
 
 
+def _report(run: TrainedRun) -> str:
+    pages = [path.as_posix() for path in run.report_files() if path.suffix in (".html", ".md")]
+    return "\n".join(f"- [{page}]({page})" for page in pages)
+
+
 def _benchmark(row: dict) -> str:
     """One benchmark: its own tables, since rows measured under different conditions are never put in one."""
     dataset, conditions = row["dataset"], row["conditions"]
@@ -162,9 +169,19 @@ def _benchmark(row: dict) -> str:
         parts.append("\n".join(f"- {claim}" for claim in row["claims"]))
     if row.get("groups"):
         parts.append(_group_table(row))
-    details = "\n".join(f"{key}: {_one_line(value)}" for key, value in conditions.items())
+    details = "\n".join(_condition_lines(conditions))
     parts.append(f"<details><summary>Conditions</summary>\n\n```text\n{details}\n```\n\n</details>")
     return "\n\n".join(parts)
+
+
+def _condition_lines(conditions: dict) -> list[str]:
+    """The conditions, a line each; what the audit's probes found stands in words below them."""
+    probes = (conditions.get("audit") or {}).get("leakage", [])
+    told = dict(conditions)
+    if probes:
+        told["audit"] = {key: value for key, value in conditions["audit"].items() if key != "leakage"}
+    lines = [f"{key}: {_one_line(value)}" for key, value in told.items()]
+    return lines + [f"audit, without listening: {LeakageProbe(**probe)}" for probe in probes]
 
 
 def _metric_table(row: dict) -> str:
@@ -173,6 +190,8 @@ def _metric_table(row: dict) -> str:
     lines = [["**this model**", *(f"**{format_interval(result)}**" for result in metrics.values())]]
     for name, baseline in row["baselines"].items():
         description = _one_line(baseline.get("description", "baseline"))
+        if baseline.get("kind") == "simple":
+            description = f"simple, but hears: {description}"
         figures = [format_interval(baseline["metrics"].get(metric)) for metric in metrics]
         lines.append([f"{name}: {description}", *figures])
         if difference := baseline.get("difference"):

@@ -23,7 +23,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Mo
 from huggingface_hub.errors import HfHubHTTPError
 
 from antiphon.eval.conditions import file_sha256
-from antiphon.train_scripts.hub_metadata import render_eval_results
+from antiphon.eval.eval_results import render_eval_results
 from antiphon.train_scripts.model_card import render_card, summarize_log
 from antiphon.train_scripts.trained_run import PublishError, TrainedRun, load_run, read_json
 
@@ -134,10 +134,12 @@ def publish_to_hub(run_folder: Path, repo_id: str, private: bool = False, licens
 
 def stage(run: TrainedRun, folder: Path, card: str, repository_url: str | None = None) -> None:
     """Write every file of a run's Hub repository into a new folder, the manifest last."""
-    for name in run.checkpoint_files():
+    sources = {name: run.checkpoint / name for name in run.checkpoint_files()}
+    sources |= {name: run.folder / name for name in run.report_files()}
+    for name, source in sources.items():
         destination = folder / name
         destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.checkpoint / name, destination)
+        shutil.copyfile(source, destination)
     texts = {
         "README.md": card,
         "training/recipe.yaml": run.recipe,
@@ -146,8 +148,9 @@ def stage(run: TrainedRun, folder: Path, card: str, repository_url: str | None =
         "training/log_summary.json": _json(summarize_log(run.log_history)),
     }
     for name, row in run.results.items():
+        row_url = f"{repository_url}/blob/main/results/{name}.json" if repository_url else None
         texts[f"results/{name}.json"] = _json(row)
-        texts[f".eval_results/{name}.yaml"] = render_eval_results(name, row, repository_url)
+        texts[f".eval_results/{name}.yaml"] = render_eval_results(row, row_url)
     for name, row in run.related_results.items():
         texts[f"related_results/{name}.json"] = _json(row)
     for name, text in texts.items():

@@ -7,7 +7,8 @@ A run folder is what training and evaluation leave behind:
 
 `training_data.json` is a list with one entry per corpus: its `name` and `license`, and as far as they are known its
 `split`, `num_items`, `num_speakers` and `hours`. A person may add `notes.md`, and `related_results/<benchmark>.json`:
-rows that tell about the recipe but were measured on other checkpoints, such as the folds of a cross-validation.
+rows that tell about the recipe but were measured on other checkpoints, such as the folds of a cross-validation; and
+`report/`, pages and pictures that `eval/report.py` wrote without recordings.
 """
 
 import ast
@@ -21,6 +22,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from antiphon.eval.conditions import file_sha256
+from antiphon.eval.report_source import without_machine_paths
 from antiphon.eval.result_rows import find_rows, read_row
 
 WEIGHTS = "model.safetensors"
@@ -28,6 +30,8 @@ WEIGHTS = "model.safetensors"
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth")
 # Files of a checkpoint folder that are not for the world: the Trainer's pickled arguments, and a card that is replaced.
 LEFT_OUT = ("training_args.bin", "README.md")
+# What a report may bring along. Recordings of others are not ours to publish.
+REPORT_SUFFIXES = (".html", ".md", ".svg", ".png", ".json", ".yaml")
 ACCESS_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
@@ -68,6 +72,10 @@ class TrainedRun:
         path = self.checkpoint / "processor_config.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def report_files(self) -> list[Path]:
+        """Pages and pictures about the run, relative to its folder."""
+        return sorted(path.relative_to(self.folder) for path in self.folder.glob("report/**/*") if path.is_file())
+
     def checkpoint_files(self) -> list[Path]:
         """The files to publish, relative to the checkpoint folder."""
         files = (path.relative_to(self.checkpoint) for path in self.checkpoint.rglob("*") if path.is_file())
@@ -86,8 +94,8 @@ def load_run(folder: Path) -> TrainedRun:
     notes = folder / "notes.md"
     run = TrainedRun(
         folder=folder,
-        recipe=_without_machine_paths(_read(folder / "recipe.yaml")),
-        environment=json.loads(_without_machine_paths(json.dumps(read_json(folder / "environment.json")))),
+        recipe=without_machine_paths(_read(folder / "recipe.yaml")),
+        environment=json.loads(without_machine_paths(json.dumps(read_json(folder / "environment.json")))),
         log_history=read_json(folder / "log_history.json"),
         training_data=read_json(folder / "training_data.json"),
         results=_read_rows(folder / "results"),
@@ -102,6 +110,7 @@ def load_run(folder: Path) -> TrainedRun:
     _check_code(run)
     _check_training_data(run)
     _check_results(run)
+    _check_report(run)
     return run
 
 
@@ -128,13 +137,6 @@ def _read_rows(folder: Path) -> dict[str, dict]:
         return {path.stem: read_row(path) for path in find_rows([folder])}
     except ValueError as error:
         raise PublishError(str(error)) from error
-
-
-def _without_machine_paths(text: str) -> str:
-    """Where the run lay on somebody's disk tells readers nothing and names the person."""
-    text = text.replace(f"{Path.cwd()}/", "")
-    home = Path.home()
-    return text if home == Path(home.root) else text.replace(str(home), "~")
 
 
 def _check_weights(run: TrainedRun) -> None:
@@ -197,6 +199,20 @@ def _check_code(run: TrainedRun) -> None:
             for reference in [classes] if isinstance(classes, str) else filter(None, classes):
                 if reference.split(".")[0] not in modules:
                     raise PublishError(f"{path} names {reference}, but its file is not beside it; save the model again")
+
+
+def _check_report(run: TrainedRun) -> None:
+    for name in run.report_files():
+        path = run.folder / name
+        if path.suffix not in REPORT_SUFFIXES:
+            raise PublishError(
+                f"{path} is none of {', '.join(REPORT_SUFFIXES)}; write the report anew with `--without-audio`"
+            )
+        content = path.read_bytes()
+        if b"data:audio/" in content:
+            raise PublishError(f"{path} holds recordings; write the report again with `--without-audio`")
+        if ACCESS_TOKEN.search(content):
+            raise PublishError(f"{path} holds an access token; remove it and revoke the token")
 
 
 def _check_training_data(run: TrainedRun) -> None:

@@ -9,6 +9,7 @@ from datasets import Dataset
 from .audit import SplitAudit, SplitLeakageError, audit_split
 from .folder import METADATA_NAME, load_folder
 from .hub import load_hub
+from .leakage_probe import LeakageProbe, leakage_probe
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
 from .splits import Fold, item_ids, leave_one_group_out, load_split, save_split, select_ids, split_by_group
 from .synthetic import SYNTHETIC_CORPORA, SynthesisError, load_synthetic
@@ -17,6 +18,7 @@ __all__ = [
     "STANDARD_FEATURES",
     "CorpusError",
     "Fold",
+    "LeakageProbe",
     "SplitAudit",
     "SplitLeakageError",
     "SynthesisError",
@@ -24,6 +26,7 @@ __all__ = [
     "conform",
     "decode",
     "item_ids",
+    "leakage_probe",
     "leave_one_group_out",
     "load_corpus",
     "load_folder",

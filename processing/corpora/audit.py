@@ -1,21 +1,19 @@
-"""Looks for what a test split must not share with training: speakers, recordings, texts."""
+"""Looks for what a test split must not share with training: speakers, recordings, texts, and labels that leak."""
 
 import hashlib
 import os
-from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from datasets import Dataset
 
+from .fingerprints import LandmarkIndex, Landmarks, comparable, find_landmarks, is_copy
+from .leakage_probe import LeakageProbe, file_features, leakage_probe, levels
 from .schema import CorpusError, decode
 
 _MAX_EXAMPLES = 10
-_SKETCH_SIZE = 64
-# Cosine of two sketches. Copies at another gain, rounded to 16 bits again, stay above it down to a peak of about 20
-# steps; different recordings reach about 0.6.
-_SAME_UP_TO_GAIN = 0.995
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,12 @@ class SplitAudit:
     shared_groups: list[str]
     num_ungrouped: int
     num_duplicate_audio: int
-    num_duplicate_audio_up_to_gain: int
+    num_near_duplicate_audio: int
+    near_duplicates_allowed: bool
     duplicate_audio: list[tuple[str, str]]
     num_repeated_within_test: int
     duplicate_text_fraction: float | None
+    leakage: list[LeakageProbe]
 
     def to_dict(self) -> dict:
         """The report as values for JSON."""
@@ -50,10 +50,12 @@ class SplitAudit:
                 + ("; allowed, the task is speaker-dependent" if self.speaker_dependent else ""),
                 f"  items without {self.group_by}: {self.num_ungrouped}",
                 f"  test recordings in train: {self.num_duplicate_audio} exact, "
-                f"{self.num_duplicate_audio_up_to_gain} at another gain",
+                f"{self.num_near_duplicate_audio} in another encoding, gain or cut"
+                + ("; these are allowed" if self.near_duplicates_allowed else ""),
                 *(f"    {test_item} = {train_item}" for test_item, train_item in self.duplicate_audio),
                 f"  recordings repeated within test: {self.num_repeated_within_test}",
                 "  test texts in train: " + ("no texts" if fraction is None else f"{fraction:.1%}"),
+                *(f"  {probe}" for probe in self.leakage),
             ]
         )
 
@@ -67,40 +69,44 @@ class SplitLeakageError(ValueError):
 
 
 def audit_split(
-    train: Dataset, test: Dataset, group_by: str = "speaker_id", *, speaker_dependent: bool = False
+    train: Dataset,
+    test: Dataset,
+    group_by: str = "speaker_id",
+    *,
+    label: str = "text",
+    speaker_dependent: bool = False,
+    allow_near_duplicates: bool = False,
 ) -> SplitAudit:
     """Compare the two sides of a split and refuse leakage.
 
     Recordings are compared by their decoded samples, whatever their container and sample format, and whatever digital
-    silence surrounds them. A copy at another gain is found when it has the same length. A lossy or resampled copy
-    counts as another recording.
+    silence surrounds them; then by fingerprint, which also finds copies that were re-encoded, resampled, cut or brought
+    to another gain (`fingerprints.is_copy` says how far).
 
     Args:
         train: What a model was trained on.
         test: What it will be tested on.
         group_by: Column whose values must not occur on both sides.
+        label: Column that a model will predict; see `leakage_probe`. What the probe finds is reported, not refused.
         speaker_dependent: The task allows the same groups on both sides; they are reported but not refused.
+        allow_near_duplicates: Copies that only the fingerprint finds are reported but not refused.
 
     Returns:
         The report.
 
     Raises:
         SplitLeakageError: A recording is on both sides; or a group is, and the task is not speaker-dependent.
-        CorpusError: A side is empty, lacks the column `group_by`, or holds an item without audio.
+        CorpusError: A side is empty, lacks the column `group_by` or `label`, or holds an item without audio.
         AudioError: A recording cannot be decoded.
     """
-    for side, dataset in (("train", train), ("test", test)):
-        if len(dataset) == 0:
-            raise CorpusError(f"`{side}` is empty; there is nothing to audit.")
-        if group_by not in dataset.column_names:
-            raise CorpusError(f"`group_by` is {group_by!r} but `{side}` has {', '.join(dataset.column_names)}.")
+    _check_sides(train, test, group_by)
     train_groups, test_groups = train[group_by][:], test[group_by][:]
     shared_groups = sorted(str(group) for group in set(train_groups) & set(test_groups) - {None})
-    train_prints, test_prints = _Fingerprints(train), _Fingerprints(test)
-    exact = test_prints.exact_matches(train_prints)
-    up_to_gain = test_prints.matches_up_to_gain(train_prints, skip=exact)
-    pairs = [(test_prints.names[test], train_prints.names[train]) for test, train in (exact | up_to_gain).items()]
-    sounding = [digest for digest in test_prints.digests if digest is not None]
+    train_sounds, test_sounds = _examine(train), _examine(test)
+    exact = _exact_copies(train_sounds, test_sounds)
+    near = _near_copies(train, train_sounds, test, test_sounds, skip=exact)
+    names = [[str(name) for name in dataset["file_name"]] for dataset in (test, train)]
+    digests = [sound.digest for sound in test_sounds if sound.digest is not None]
     report = SplitAudit(
         num_train=len(train),
         num_test=len(test),
@@ -111,20 +117,40 @@ def audit_split(
         shared_groups=shared_groups[:_MAX_EXAMPLES],
         num_ungrouped=train_groups.count(None) + test_groups.count(None),
         num_duplicate_audio=len(exact),
-        num_duplicate_audio_up_to_gain=len(up_to_gain),
-        duplicate_audio=pairs[:_MAX_EXAMPLES],
-        num_repeated_within_test=len(sounding) - len(set(sounding)),
+        num_near_duplicate_audio=len(near),
+        near_duplicates_allowed=allow_near_duplicates,
+        duplicate_audio=[(names[0][mine], names[1][its]) for mine, its in (exact | near).items()][:_MAX_EXAMPLES],
+        num_repeated_within_test=len(digests) - len(set(digests)),
         duplicate_text_fraction=_duplicate_text_fraction(train["text"], test["text"]),
+        leakage=leakage_probe(
+            train,
+            test,
+            label=label,
+            group_by=group_by,
+            features=(file_features(train) | _levels(train_sounds), file_features(test) | _levels(test_sounds)),
+        ),
     )
     _refuse_leakage(report)
     return report
 
 
+def _check_sides(train: Dataset, test: Dataset, group_by: str) -> None:
+    for side, dataset in (("train", train), ("test", test)):
+        if len(dataset) == 0:
+            raise CorpusError(f"`{side}` is empty; there is nothing to audit.")
+        if group_by not in dataset.column_names:
+            raise CorpusError(f"`group_by` is {group_by!r} but `{side}` has {', '.join(dataset.column_names)}.")
+
+
 def _refuse_leakage(report: SplitAudit) -> None:
     problems = []
-    num_duplicates = report.num_duplicate_audio + report.num_duplicate_audio_up_to_gain
-    if num_duplicates:
-        problems.append(f"{num_duplicates} test recordings are in training too; remove them from one side")
+    if report.num_duplicate_audio:
+        problems.append(f"{report.num_duplicate_audio} test recordings are in training too; remove them from one side")
+    if report.num_near_duplicate_audio and not report.near_duplicates_allowed:
+        problems.append(
+            f"{report.num_near_duplicate_audio} test recordings are in training in another encoding, gain or cut; "
+            "listen to the pairs below and remove them from one side, or pass allow_near_duplicates=True"
+        )
     if report.num_shared_groups and not report.speaker_dependent:
         problems.append(
             f"{report.num_shared_groups} {report.group_by} are in training and test "
@@ -135,45 +161,58 @@ def _refuse_leakage(report: SplitAudit) -> None:
         raise SplitLeakageError(f"{'; '.join(problems)}.\n{report}", report)
 
 
-class _Fingerprints:
-    """Digests and sketches of the recordings of a dataset."""
+@dataclass(frozen=True)
+class _Sound:
+    """What is kept of a recording: far less than its samples."""
 
-    def __init__(self, dataset: Dataset):
-        self.names = [str(name) for name in dataset["file_name"]]
-        recordings = dataset.select_columns(["audio", "file_name"])
-        # Threads suffice, decoders and hashes release the interpreter; an index each, so that audio never piles up.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            prints = list(pool.map(lambda index: _fingerprint(recordings[index]), range(len(recordings))))
-        self.digests, self._sketches, self._lengths = zip(*prints)
-
-    def exact_matches(self, other: "_Fingerprints") -> dict[int, int]:
-        """Index here of each recording that `other` has too: index there. Silence matches nothing."""
-        first = {digest: index for index, digest in reversed(list(enumerate(other.digests))) if digest is not None}
-        return {index: first[digest] for index, digest in enumerate(self.digests) if digest in first}
-
-    def matches_up_to_gain(self, other: "_Fingerprints", skip: dict[int, int]) -> dict[int, int]:
-        """The same for recordings of equal length that differ by a factor, without those in `skip`."""
-        others_by_length = defaultdict(list)
-        for index, length in enumerate(other._lengths):
-            others_by_length[length].append(index)
-        mine_by_length = defaultdict(list)
-        for index, length in enumerate(self._lengths):
-            if index not in skip and length in others_by_length:
-                mine_by_length[length].append(index)
-        matches = {}
-        for length, mine in mine_by_length.items():
-            others = others_by_length[length]
-            sketches = np.stack([other._sketches[index] for index in others])
-            for index in mine:
-                cosines = np.abs(sketches @ self._sketches[index])
-                if cosines.max() > _SAME_UP_TO_GAIN:
-                    matches[index] = others[int(cosines.argmax())]
-        return matches
+    digest: bytes | None
+    landmarks: Landmarks
+    peak_level: float
+    mean_level: float
 
 
-def _fingerprint(row: dict) -> tuple[bytes | None, np.ndarray, tuple[int, int]]:
-    waveform, sampling_rate = decode(row)
-    return _digest(waveform, sampling_rate), _sketch(waveform), (len(waveform), sampling_rate)
+def _examine(dataset: Dataset) -> list[_Sound]:
+    recordings = dataset.select_columns(["audio", "file_name"])
+
+    def examine(index: int) -> _Sound:
+        waveform, sampling_rate = decode(recordings[index])
+        landmarks = find_landmarks(comparable(waveform, sampling_rate))
+        return _Sound(_digest(waveform, sampling_rate), landmarks, *levels(waveform))
+
+    # Threads suffice, decoders and transforms release the interpreter; an index each, so that audio never piles up.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(examine, range(len(recordings))))
+
+
+def _levels(sounds: Sequence[_Sound]) -> dict[str, list[float]]:
+    return {
+        "peak level": [sound.peak_level for sound in sounds],
+        "mean level": [sound.mean_level for sound in sounds],
+    }
+
+
+def _exact_copies(train: Sequence[_Sound], test: Sequence[_Sound]) -> dict[int, int]:
+    """Index of each test recording that training has too: index there. Silence matches nothing."""
+    first = {sound.digest: index for index, sound in reversed(list(enumerate(train))) if sound.digest is not None}
+    return {index: first[sound.digest] for index, sound in enumerate(test) if sound.digest in first}
+
+
+def _near_copies(
+    train: Dataset, train_sounds: Sequence[_Sound], test: Dataset, test_sounds: Sequence[_Sound], skip: dict[int, int]
+) -> dict[int, int]:
+    """The same for copies that only a fingerprint finds, without those in `skip`."""
+    index = LandmarkIndex([sound.landmarks for sound in train_sounds])
+
+    def find(item: int) -> int | None:
+        candidates = index.candidates(test_sounds[item].landmarks)
+        # Candidates are decoded once more: keeping all waveforms would fill the memory.
+        waveform = comparable(*decode(test[item])) if candidates else None
+        copies = (its for its, offset in candidates if is_copy(comparable(*decode(train[its])), waveform, offset))
+        return next(copies, None)
+
+    remaining = [item for item in range(len(test)) if item not in skip]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return {item: copy for item, copy in zip(remaining, pool.map(find, remaining)) if copy is not None}
 
 
 def _digest(waveform: np.ndarray, sampling_rate: int) -> bytes | None:
@@ -184,14 +223,6 @@ def _digest(waveform: np.ndarray, sampling_rate: int) -> bytes | None:
         return None
     samples = samples[sounding[0] : sounding[-1] + 1]
     return hashlib.sha256(f"{sampling_rate}:".encode() + samples.astype("<i4").tobytes()).digest()
-
-
-def _sketch(waveform: np.ndarray) -> np.ndarray:
-    """(64,) unit vector: products of 64 stretches of the waveform with one fixed noise. A gain does not change it."""
-    noise = np.random.default_rng(0).standard_normal(len(waveform), dtype=np.float32)
-    starts = np.linspace(0, len(waveform), _SKETCH_SIZE, endpoint=False).astype(int)
-    sums = np.add.reduceat(waveform * noise, starts)
-    return sums / max(float(np.linalg.norm(sums)), np.finfo(np.float32).tiny)
 
 
 def _duplicate_text_fraction(train_texts, test_texts) -> float | None:

@@ -13,6 +13,7 @@ import torch
 
 from antiphon.eval import benchmark_recognition as benchmark
 from antiphon.eval.conditions import file_sha256
+from antiphon.eval.nearest_template import nearest_template_transcripts
 from antiphon.eval.selection import select_split, where
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
@@ -105,6 +106,8 @@ def test_the_row_says_what_was_measured(greedy, checkpoint):
     )  # fmt: skip
     assert conditions["text_normalizer"].startswith("CharacterTokenizer.normalize_text (")
     assert (conditions["audit"]["num_train"], conditions["audit"]["num_shared_groups"]) == (12, 0)
+    assert conditions["judges"] == []
+    assert row["primary_metric"] == "wer"
     assert row["speed"]["audio_seconds"] == pytest.approx(items["duration_seconds"].sum())
     assert "cannot tell about a population from 2 speakers" in row["claims"]
 
@@ -119,7 +122,7 @@ def test_items_give_the_metrics_again(greedy):
 
 def test_the_baseline_is_the_constant_of_training_not_of_test(greedy):
     _, row, items = greedy
-    assert set(items["baseline_hypothesis"]) == {"two"}
+    assert set(items["best_constant_transcript.hypothesis"]) == {"two"}
     baseline = row["baselines"]["best_constant_transcript"]
     assert baseline["metrics"]["wer"]["value"] == pytest.approx(8 / 12)
     assert baseline["metrics"]["accuracy"]["value"] == pytest.approx(4 / 12)
@@ -149,14 +152,43 @@ def test_split_hash_depends_on_the_items_not_on_their_order(greedy, checkpoint, 
     fewer = benchmark.benchmark_recognition(
         checkpoint, splits["test"].select(range(11)), name="tones", corpus="tones", out=tmp_path / "b"
     )
-    for name in ("split_sha256", "corpus_sha256"):
+    for name in ("split_sha256", "corpus_sha256", "item_ids_sha256"):
         assert shuffled["conditions"][name] == row["conditions"][name] != fewer["conditions"][name]
     assert shuffled["metrics"]["wer"] == row["metrics"]["wer"]
 
 
-def test_without_training_data_the_constant_is_empty_and_the_row_says_so(checkpoint, splits, tmp_path):
+def test_the_nearest_template_answers_a_training_transcript(greedy, splits):
+    _, row, items = greedy
+    answers = nearest_template_transcripts(
+        splits["train"], [text.lower() for text in splits["train"]["text"]], splits["test"], sampling_rate=RATE
+    )
+    assert items["nearest_template.hypothesis"].tolist() == answers
+    assert row["baselines"]["nearest_template"]["kind"] == "simple"
+    assert [name for name in row["baselines"] if row["baselines"][name]["kind"] == "no_input"] == [
+        "best_constant_transcript"
+    ]
+
+
+def test_a_training_seed_is_in_the_row_and_beside_every_item(checkpoint, splits, tmp_path):
+    row = benchmark.benchmark_recognition(
+        checkpoint, splits["test"], name="seeded", corpus="tones", out=tmp_path, training_seed=7
+    )
+    assert row["seeds"] == [7]
+    assert set(pd.read_parquet(tmp_path / "seeded_items.parquet")["seed"]) == {7}
+
+
+def test_without_a_training_seed_there_is_none(greedy):
+    row, _, items = greedy
+    assert row["seeds"] == []
+    assert "seed" not in items
+
+
+def test_without_training_data_only_the_empty_transcript_is_left(checkpoint, splits, tmp_path):
     row = benchmark.benchmark_recognition(checkpoint, splits["test"], name="tones", corpus="tones", out=tmp_path)
-    assert row["baselines"]["best_constant_transcript"]["metrics"]["wer"]["value"] == 1.0
+    assert {name: entry["metrics"]["wer"]["value"] for name, entry in row["baselines"].items()} == {
+        "empty_transcript": 1.0
+    }
+    assert "hearing nothing 100.00%" in benchmark.format_row(row)
     assert (row["conditions"]["audit"], row["conditions"]["train_split_sha256"]) == (None, None)
     assert any(claim.startswith("training data not given") for claim in row["claims"])
 

@@ -68,3 +68,31 @@ def test_hash_of_a_file_is_sha256(tmp_path):
 def test_versions_name_what_can_change_a_result():
     versions = conditions.package_versions()
     assert {"python", "torch", "transformers", "jiwer", "numpy"} <= set(versions)
+
+
+def row_under(**changes):
+    named = {"dataset": {"name": "words", "split": "test"}}
+    stated = {"split_sha256": "a", "decoding": "greedy", "judges": [], "packages": {"jiwer": "4.0.0", "torch": "2.13"}}
+    return named | {"conditions": stated | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "differences"),
+    [
+        ({}, {}),
+        ({"decoding": "beam"}, {"decoding": ("greedy", "beam")}),
+        ({"judges": [{"name": "j", "revision": "1"}]}, {"judges": ([], [{"name": "j", "revision": "1"}])}),
+        ({"packages": {"jiwer": "3.0.0"}}, {"packages.jiwer": ("4.0.0", "3.0.0")}),
+        ({"packages": {"torch": "2.13+cpu"}}, {}),
+        ({"packages": {"torch": "2.12+cpu"}}, {"packages.torch": ("2.13", "2.12")}),
+        ({"judges": None, "split_sha256": None, "item_ids_sha256": "new"}, {}),
+        ({"hardware": "another", "date": "2027-01-01", "seed": 7}, {}),
+    ],
+)
+def test_conditions_that_differ_are_named(changes, differences):
+    assert conditions.condition_differences(row_under(), row_under(**changes)) == differences
+
+
+def test_another_corpus_or_split_is_another_condition():
+    other = row_under() | {"dataset": {"name": "words", "split": "validation"}}
+    assert conditions.condition_differences(row_under(), other) == {"split": ("test", "validation")}

@@ -144,3 +144,29 @@ def test_the_log_is_summed_up(published_run):
     summary = summarize_log(json.loads((published_run / "log_history.json").read_text()))
     assert (summary["steps"], summary["epochs"], summary["train_seconds"]) == (20, 2.0, 12.0)
     assert [entry["eval_wer"] for entry in summary["evaluations"]] == [0.5, 0.125]
+
+
+def test_simple_baselines_and_probes_of_the_audit_are_told_in_words(published_run):
+    row = result_row(published_run / "checkpoint")
+    row["baselines"]["nearest_template"] = {**row["baselines"]["best_constant_transcript"], "kind": "simple"}
+    row["conditions"]["audit"] = {
+        "num_train": 3,
+        "leakage": [
+            {
+                "property": "file length",
+                "label": "text",
+                "measure": "accuracy",
+                "score": 0.31,
+                "chance": 0.1,
+                "low": 0.1,
+                "high": 0.3,
+                "num_groups": 4,
+                "better_than_chance": True,
+            }
+        ],
+    }
+    write_row(published_run, row)
+    card = card_of(published_run)
+    assert "nearest_template: simple, but hears:" in card
+    assert "text: a nearest neighbour on file length alone scores 31.0% (majority 10.0%; +10.0 to +30.0 points" in card
+    assert "audit: num_train: 3\n" in card

@@ -199,3 +199,27 @@ def test_a_folder_and_a_repository_are_told_apart(tmp_path, monkeypatch):
     assert is_repository_id("tester/model")
     for folder in ("./tester/model", "model_cards/fsdd", "/tmp/model", "runs/quickstart/hub", "card"):
         assert not is_repository_id(folder)
+
+
+def test_a_report_without_recordings_comes_along_and_is_linked(run, tmp_path):
+    (run / "report" / "files").mkdir(parents=True)
+    (run / "report" / "report.html").write_text("<h1>What we found</h1>")
+    (run / "report" / "files" / "curve.svg").write_text("<svg/>")
+    target = publish_to_folder(run, tmp_path / "card")
+    assert {"report/report.html", "report/files/curve.svg"} <= published_files(target)
+    assert "[report/report.html](report/report.html)" in (target / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("voice.flac", b"fLaC", r"voice\.flac is none of"),
+        ("report.html", b'<audio src="data:audio/flac;base64,AAAA">', r"report\.html holds recordings"),
+        ("report.md", b"token hf_" + b"a" * 34, r"report\.md holds an access token"),
+    ],
+)
+def test_a_report_with_what_is_not_ours_to_publish_is_refused(run, tmp_path, name, content, message):
+    (run / "report").mkdir()
+    (run / "report" / name).write_bytes(content)
+    with pytest.raises(PublishError, match=message):
+        publish_to_folder(run, tmp_path / "card")

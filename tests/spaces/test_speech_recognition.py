@@ -1,11 +1,8 @@
 """The speech recognition Space: its parts alone, then the whole of it in a browser."""
 
-import ast
-import importlib
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +13,7 @@ import soxr
 import torch
 from browser import open_browser, open_page, serve_space
 from clean_process import WITHOUT_ANTIPHON
+from space_modules import imported_packages, modules_of
 from tiny_checkpoint import result_row, write_row, write_run
 
 from antiphon.modeling import ConformerConfig, ConformerForCTC
@@ -108,15 +106,9 @@ def transcribe_in_process(trained, waveform: np.ndarray) -> dict:
 
 
 @pytest.fixture
-def space(monkeypatch):
-    """Imports a module of the Space as app.py does, and forgets it afterwards."""
-    monkeypatch.syspath_prepend(SPACE)
-    modules = [path.stem for path in SPACE.glob("*.py")]
-    for name in modules:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in modules:
-        sys.modules.pop(name, None)
+def space():
+    with modules_of(SPACE) as load:
+        yield load
 
 
 def write_tone(path: Path, seconds: float, sampling_rate: int = SAMPLING_RATE, channels: int = 1) -> Path:
@@ -275,15 +267,7 @@ def test_missing_checkpoint_is_told_in_one_sentence(space, tmp_path, monkeypatch
 
 def test_what_the_hub_would_install_is_what_is_imported():
     requirements = {re.split("[<>=]", line)[0] for line in (SPACE / "requirements.txt").read_text().split()}
-    neighbours = {path.stem for path in SPACE.glob("*.py")}
-    imported = set()
-    for path in SPACE.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(node.module.split(".")[0])
-    assert imported - neighbours - set(sys.stdlib_module_names) == requirements
+    assert imported_packages(SPACE) == requirements
 
 
 # ---------------------------------------------------------------- the whole, in a browser

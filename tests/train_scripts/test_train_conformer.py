@@ -72,6 +72,15 @@ def test_two_steps_leave_a_complete_run(corpus, tmp_path):
     assert "trained already" in train(overrides(corpus, folder, "training.report_to=trackio"))
 
 
+def test_tensorboard_can_take_the_place_of_trackio(corpus, tmp_path):
+    pytest.importorskip("tensorboard")
+    folder = tmp_path / "run"
+    train(overrides(corpus, folder, "training.report_to=tensorboard"))
+    (events,) = folder.rglob("events.out.tfevents.*")
+    assert b"train/loss" in events.read_bytes()
+    assert json.loads((folder / "progress.json").read_text())["step"] == 2
+
+
 def test_a_folder_of_another_recipe_is_not_overwritten(corpus, tmp_path):
     folder = tmp_path / "run"
     train(overrides(corpus, folder))

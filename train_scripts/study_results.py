@@ -1,0 +1,77 @@
+"""From the rows of a study's trainings to its table, its figure, its entries in the log of experiments, its report."""
+
+import json
+from pathlib import Path
+
+from antiphon.eval.comparison import compare_systems, comparison_table, load_system
+from antiphon.eval.comparison_figure import draw_comparisons
+from antiphon.eval.pool_runs import pool_runs
+from antiphon.eval.report import write_report
+from antiphon.eval.result_formats import format_difference
+from antiphon.eval.result_rows import write_row
+
+from .experiments import Experiment, record_experiment
+from .recipe_diff import recipe_changes
+from .run_folder import write_json, write_text
+from .study import Study, Trial
+
+
+def complete_seeds(study: Study, variant: str) -> list[int]:
+    """Seeds with which a variant is trained and measured on every fold."""
+    return [seed for seed in study.seeds if all(study.is_done(Trial(variant, fold, seed)) for fold in study.fold_names)]
+
+
+def pool_variant(study: Study, variant: str, benchmark: str) -> Path:
+    """Pools all folds and seeds of a variant into one row of the study."""
+    paths = [
+        study.run_folder(Trial(variant, fold, seed)).results / f"{benchmark}.json"
+        for seed in complete_seeds(study, variant)
+        for fold in study.fold_names
+    ]
+    row, items = pool_runs(paths, benchmark, system=variant)
+    return write_row(row, items, study.folder / "results")
+
+
+def record_comparison(study: Study, comparison: dict, log: Path) -> str:
+    """Writes what came of a variant into the log of experiments and returns the entry's id."""
+    variant = comparison["system"]
+    seeds = complete_seeds(study, variant)
+    run = study.run_folder(Trial(variant, study.fold_names[0], seeds[0]))
+    environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    experiment = Experiment(
+        study=study.name,
+        variant=variant,
+        goal=study.goal,
+        changes=recipe_changes(study.variant_recipe(study.baseline), study.variant_recipe(variant)),
+        seeds=seeds,
+        result=f"{comparison['metric']} {format_difference(comparison, comparison['unit'])}",
+        verdict=comparison["sentence"],
+        git_commit=environment["git_commit"],
+        git_changes=environment["git_changes"],
+        folder=study.folder,
+    )
+    return record_experiment(log, experiment)
+
+
+def summarize_study(study: Study, log: Path) -> str:
+    """Compares every variant with the baseline and writes what came of it.
+
+    Returns:
+        The comparison as a Markdown table, and what is missing.
+    """
+    complete = [variant for variant in study.variants if complete_seeds(study, variant)]
+    if study.baseline not in complete:
+        return f"nothing to compare yet: {study.baseline} has no seed that is done on every fold"
+    order = [study.baseline, *(variant for variant in complete if variant != study.baseline)]
+    for benchmark in reversed(study.benchmarks):
+        systems = [load_system(pool_variant(study, variant, benchmark)) for variant in order]
+    comparisons = compare_systems(systems, metric=study.metric)
+    table = comparison_table(comparisons)
+    write_json(study.folder / "comparisons.json", comparisons)
+    write_text(study.folder / "comparison.md", table + "\n")
+    draw_comparisons(comparisons, study.folder / "comparison")
+    write_report(study.folder)
+    for comparison in comparisons:
+        record_comparison(study, comparison, log)
+    missing = [variant for variant in study.variants if len(complete_seeds(study, variant)) < len(study.seeds)]
+    return "\n".join([table, *(f"{variant}: not all seeds are done" for variant in missing)])

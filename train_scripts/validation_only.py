@@ -1,0 +1,39 @@
+"""A search chooses by its validation items, so it must never see the test split: who looks at test rows is refused."""
+
+from datasets import Dataset
+
+from .recipes import RecipeError
+from .recognition_data import load_sources
+
+WARNING = (
+    "The best value of a search is optimistic: it was chosen because it is the best on the validation items. "
+    "Test rows are refused here; measure the best recipe once on the untouched test split, or on fresh folds."
+)
+REMEDY = "a search never sees them: hold validation rows out of the training split, e.g. with `where`."
+
+
+def refuse_test_sources(sources: list[dict], section: str) -> None:
+    """Loads the rows that a recipe names and refuses any of a test split, by their own column or by a stored split.
+
+    Raises:
+        RecipeError: naming the section and how many rows.
+    """
+    for source in sources:
+        if _is_test((source.get("ids") or {}).get("split")):
+            raise RecipeError(f"`{section}` takes the ids of a test split; {REMEDY}")
+    refuse_test_rows(load_sources(sources, section), section)
+
+
+def refuse_test_rows(rows: Dataset, section: str) -> None:
+    """Refuses rows whose column `split` says test.
+
+    Raises:
+        RecipeError: naming the section and how many rows.
+    """
+    num_rows = sum(map(_is_test, rows["split"]))
+    if num_rows:
+        raise RecipeError(f"`{section}` holds {num_rows} rows of a test split; {REMEDY}")
+
+
+def _is_test(split: str | None) -> bool:
+    return split is not None and split.lower().startswith("test")
