@@ -1,9 +1,9 @@
 """A Hugging Face Hub on 127.0.0.1, in memory, for tests that push and load with the real `huggingface_hub` client.
 
 It speaks the part of the Hub's HTTP interface that the client uses for models, datasets and Spaces: `whoami-v2`,
-`repos/create`, `validate-yaml`, `preupload`, `commit` (NDJSON), the LFS batch, upload and verify calls, `resolve`
-(HEAD and GET, with byte ranges), repository info, `tree`, `paths-info` and `refs`. A commit becomes visible only when
-all of it was accepted, as on the Hub.
+`repos/create`, `validate-yaml`, `preupload`, `commit` (NDJSON, to `main` or as a pull request), the LFS batch, upload
+and verify calls, `resolve` (HEAD and GET, with byte ranges), repository info, `tree`, `paths-info` and `refs`. A commit
+becomes visible only when all of it was accepted, as on the Hub.
 
     with LoopbackHub() as hub:
         subprocess.run([sys.executable, "push.py"], env=hub.environment(tmp_path / "hf_home"), check=True)
@@ -69,20 +69,34 @@ class HubFile:
 
 @dataclass
 class HubRepository:
-    """A repository and its linear history: commit id -> the files at that commit, newest last."""
+    """A repository and its linear history: commit id -> the files at that commit, newest last.
+
+    Pull requests, by their ref, each hold the one commit that was proposed.
+    """
 
     private: bool
     commits: dict[str, dict[str, HubFile]] = field(default_factory=dict)
+    pull_requests: dict[str, tuple[str, dict[str, HubFile]]] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
         return next(reversed(self.commits))
 
+    def commit_id(self, files: dict[str, HubFile]) -> str:
+        place = [len(self.commits), len(self.pull_requests)]
+        listing = json.dumps([place, {path: file.blob_id for path, file in sorted(files.items())}])
+        return hashlib.sha1(listing.encode()).hexdigest()
+
     def commit(self, files: dict[str, HubFile]) -> str:
-        listing = json.dumps([len(self.commits), {path: file.blob_id for path, file in sorted(files.items())}])
-        commit_id = hashlib.sha1(listing.encode()).hexdigest()
+        commit_id = self.commit_id(files)
         self.commits[commit_id] = files
         return commit_id
+
+    def propose(self, files: dict[str, HubFile]) -> tuple[str, int]:
+        number = len(self.pull_requests) + 1
+        commit_id = self.commit_id(files)
+        self.pull_requests[f"refs/pr/{number}"] = commit_id, files
+        return commit_id, number
 
 
 @dataclass
@@ -90,7 +104,7 @@ class Fault:
     """A planned failure of the next `times` requests whose "METHOD /path" matches `pattern`."""
 
     pattern: re.Pattern
-    status: int
+    status: int | None
     times: int
     after: bool
 
@@ -102,6 +116,10 @@ class HubError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class ConnectionLost(Exception):
+    """The connection ends without an answer."""
 
 
 class LoopbackHub:
@@ -157,10 +175,11 @@ class LoopbackHub:
             environment["HF_TOKEN"] = token or self.token
         return environment
 
-    def fail(self, pattern: str, status: int = 500, times: int = 1, after: bool = False) -> None:
+    def fail(self, pattern: str, status: int | None = 500, times: int = 1, after: bool = False) -> None:
         """Answer the next `times` requests whose "METHOD /path" matches the regular expression with `status`.
 
         Args:
+            status: None hangs up without an answer.
             after: Do what was asked first, so that only the answer is lost.
         """
         self.faults.append(Fault(re.compile(pattern), status, times, after))
@@ -201,11 +220,15 @@ class _Handler(BaseHTTPRequestHandler):
             with self.hub.lock:
                 fault = self.next_fault(f"{self.command} {url.path}")
                 if fault and not fault.after:
-                    raise HubError(fault.status, "planned failure")
+                    raise self.failure(fault)
                 answer = self.route(url.path)
                 if fault:
-                    raise HubError(fault.status, "planned failure after the work was done")
+                    raise self.failure(fault)
             status, headers, body = answer
+        except ConnectionLost:
+            self.hub.requests.append((self.command, url.path, 0))
+            self.close_connection = True
+            return
         except HubError as error:
             status, body = error.status, json.dumps({"error": str(error)}).encode()
             headers = {"Content-Type": "application/json", "X-Error-Message": str(error)}
@@ -241,6 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.times -= 1
                 return fault
         return None
+
+    def failure(self, fault: Fault) -> Exception:
+        return ConnectionLost() if fault.status is None else HubError(fault.status, "planned failure")
 
     def route(self, path: str) -> tuple[int, dict[str, str], bytes]:
         for method, pattern, name in ROUTES:
@@ -289,6 +315,8 @@ class _Handler(BaseHTTPRequestHandler):
         return repository
 
     def snapshot(self, repository: HubRepository, revision: str) -> tuple[str, dict[str, HubFile]]:
+        if revision in repository.pull_requests:
+            return repository.pull_requests[revision]
         commit_id = repository.head if revision in ("main", "refs/heads/main") else revision
         if commit_id not in repository.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -397,8 +425,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     # -- writing files -------------------------------------------------------------------------------------------
 
+    def writable_repository(self, kind: str, repo_id: str) -> HubRepository:
+        """The repository, if it is this account's or a pull request is meant: anyone with an account may open one."""
+        is_proposal = self.query.get("create_pr") == "1"
+        if is_proposal and not self.signed_in():
+            raise HubError(401, "Invalid username or password.")
+        return self.repository(kind, repo_id, write=not is_proposal)
+
     def preupload(self, kind: str, repo_id: str, revision: str):
-        _, files = self.snapshot(self.repository(kind, repo_id, write=True), revision)
+        _, files = self.snapshot(self.writable_repository(kind, repo_id), revision)
         answers = []
         for asked in json.loads(self.body)["files"]:
             large = asked["path"].endswith(LFS_SUFFIXES) or asked["size"] > MAX_REGULAR_BYTES
@@ -409,7 +444,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.json_answer({"files": answers})
 
     def lfs_batch(self, kind: str, repo_id: str):
-        self.repository(kind, repo_id, write=True)
+        # Uploaded bytes belong to no commit yet, so whoever may open a pull request may upload them.
+        self.repository(kind, repo_id)
+        if not self.signed_in():
+            raise HubError(401, "Invalid username or password.")
         objects = []
         for asked in json.loads(self.body)["objects"]:
             answer = {"oid": asked["oid"], "size": asked["size"]}
@@ -433,16 +471,21 @@ class _Handler(BaseHTTPRequestHandler):
         return self.json_answer({})
 
     def commit(self, kind: str, repo_id: str, revision: str):
-        repository = self.repository(kind, repo_id, write=True)
+        repository = self.writable_repository(kind, repo_id)
         if revision != "main":
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         files = dict(repository.commits[repository.head])
         for line in self.body.splitlines():
             operation = json.loads(line)
             self.apply(operation["key"], operation["value"], files, repository.head)
-        commit_id = repository.commit(files)
-        url = f"{self.hub.url}/{'' if kind == 'model' else kind + 's/'}{repo_id}/commit/{commit_id}"
-        return self.json_answer({"success": True, "commitUrl": url, "commitOid": commit_id, "hookOutput": ""})
+        page, answer = f"{self.hub.url}/{'' if kind == 'model' else kind + 's/'}{repo_id}", {}
+        if self.query.get("create_pr") == "1":
+            commit_id, number = repository.propose(files)
+            answer = {"pullRequestUrl": f"{page}/discussions/{number}"}
+        else:
+            commit_id = repository.commit(files)
+        answer |= {"success": True, "commitUrl": f"{page}/commit/{commit_id}", "commitOid": commit_id}
+        return self.json_answer(answer | {"hookOutput": ""})
 
     def apply(self, key: str, value: dict, files: dict[str, HubFile], head: str) -> None:
         """Apply one line of a commit to `files`, the copy that becomes visible after the last line."""

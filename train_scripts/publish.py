@@ -8,31 +8,25 @@ put together elsewhere and swapped in, a push is one commit, read back before it
 """
 
 import argparse
-import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token
-from huggingface_hub.errors import HfHubHTTPError
 
 from antiphon.eval.conditions import file_sha256
 from antiphon.eval.eval_results import render_eval_results
+from antiphon.eval.hub_errors import CLIENT_ERRORS, HubError, hub_errors, hub_sentence, is_repository_id
 from antiphon.train_scripts.model_card import render_card, summarize_log
 from antiphon.train_scripts.trained_run import PublishError, TrainedRun, load_run, read_json
 
 # Lists every published file with its checksum. Only what carries one may be replaced.
 MANIFEST = "publication.json"
 GIT_ATTRIBUTES = ".gitattributes"  # written by the Hub itself
-# The client wraps failed uploads in RuntimeError and raises ValueError for answers that it cannot read.
-CLIENT_ERRORS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)
-REPOSITORY_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,11 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"published {options.run} to {place}")
     return 0
-
-
-def is_repository_id(to: str) -> bool:
-    """Whether `to` names a Hub repository: it reads OWNER/NAME, and OWNER is no folder here. `./a/b` never does."""
-    return bool(REPOSITORY_ID.fullmatch(to)) and not Path(to).parent.is_dir()
 
 
 def publish_to_folder(run_folder: Path, target: Path, license: str = "apache-2.0") -> Path:
@@ -103,8 +92,9 @@ def publish_to_hub(run_folder: Path, repo_id: str, private: bool = False, licens
         The address of the repository.
 
     Raises:
-        PublishError: if the run may not be published, there is no token, the repository holds anything that publishing
-            did not write, or the Hub failed; the message then says what a visitor sees.
+        PublishError: if the run may not be published, there is no token, or the repository holds anything that
+            publishing did not write.
+        HubError: if the Hub failed; the message says what a visitor sees.
     """
     run = load_run(run_folder)
     if get_token() is None:
@@ -116,14 +106,14 @@ def publish_to_hub(run_folder: Path, repo_id: str, private: bool = False, licens
     with tempfile.TemporaryDirectory() as workspace:
         staged = Path(workspace) / "staged"
         stage(run, staged, render_card(run, repo_id.split("/")[1], repo_id, license, url), url)
-        with _hub_errors(f"nothing was published, {repo_id} is unchanged"):
+        with hub_errors(f"nothing was published, {repo_id} is unchanged"):
             api.create_repo(repo_id, private=private or None, exist_ok=True)
             before = api.model_info(repo_id)
             if private and not before.private:
                 raise PublishError(f"{repo_id} exists and is public; make it private first, or leave out --private")
             outdated = _outdated_files(api, before, staged)
         commit_id = _commit(api, repo_id, staged, outdated, parent=before.sha)
-        with _hub_errors(f"{repo_id} was pushed but could not be read back"):
+        with hub_errors(f"{repo_id} was pushed but could not be read back"):
             verification = api.verify_repo_checksums(repo_id, local_dir=staged, revision=commit_id)
     wrong = [entry["path"] for entry in verification.mismatches] + verification.extra_paths
     wrong += [path for path in verification.missing_paths if path != GIT_ATTRIBUTES]
@@ -224,31 +214,11 @@ def _commit(api: HfApi, repo_id: str, staged: Path, outdated: Iterable[str], par
     try:
         return api.create_commit(repo_id, operations, commit_message="Publish checkpoint", parent_commit=parent).oid
     except CLIENT_ERRORS as error:
-        with _hub_errors(f"it is unknown whether {repo_id} was published"):
+        with hub_errors(f"it is unknown whether {repo_id} was published"):
             head = api.model_info(repo_id).sha
         if head == parent:
-            raise PublishError(_sentence(error, f"nothing was published, {repo_id} is unchanged")) from error
+            raise HubError(hub_sentence(error, f"nothing was published, {repo_id} is unchanged")) from error
         return head  # only the answer was lost; reading back tells what is there
-
-
-@contextlib.contextmanager
-def _hub_errors(consequence: str) -> Iterator[None]:
-    """Turns what the client raises into one sentence with its consequence and its remedy."""
-    try:
-        yield
-    except CLIENT_ERRORS as error:
-        raise PublishError(_sentence(error, consequence)) from error
-
-
-def _sentence(error: Exception, consequence: str) -> str:
-    while not isinstance(error, HfHubHTTPError) and error.__cause__ is not None:
-        error = error.__cause__
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    remedy = {
-        401: "sign in with `hf auth login` or set HF_TOKEN to a valid token",
-        403: "use a token that may write to this account or organisation",
-    }.get(status, "run the same command again to complete it")
-    return f"the Hub failed: {consequence}; {remedy} ({' '.join(str(error).split())[:300]})"
 
 
 if __name__ == "__main__":

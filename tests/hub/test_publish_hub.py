@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from tiny_checkpoint import result_row, write_checkpoint, write_row
 
 import antiphon.train_scripts.publish as publish
+from antiphon.eval.hub_errors import HubError
 from antiphon.train_scripts.trained_run import PublishError
 
 REPOSITORY = "tester/tiny"
@@ -90,7 +91,7 @@ def test_a_failed_new_version_leaves_the_old_one_visible(client, run):
     write_checkpoint(run / "checkpoint", seed=1)
     write_row(run, result_row(run / "checkpoint"))
     client.fail(r"POST .*/commit/main")
-    with pytest.raises(PublishError, match="nothing was published"):
+    with pytest.raises(HubError, match="nothing was published"):
         publish.publish_to_hub(run, REPOSITORY)
     assert client.files(REPOSITORY) == before
 
@@ -147,7 +148,7 @@ def test_a_token_without_the_right_to_write_is_explained(
 ):
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
-    with pytest.raises(PublishError, match=f"nothing was published.*{message}"):
+    with pytest.raises(HubError, match=f"nothing was published.*{message}"):
         publish.publish_to_hub(published_run, repository)
 
 

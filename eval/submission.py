@@ -1,0 +1,206 @@
+"""Checks a result row before a leaderboard shows it: nothing in it is believed that its items do not yield again.
+
+The transcripts of the system and of its baselines are scored anew with the `error_rates` metric, and from these counts
+metrics, intervals, groups, baselines and their differences are computed as a benchmark does. Items cannot tell whether
+the checkpoint really wrote these transcripts; its digest in the row lets others run it again.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from antiphon.eval.baselines import BASELINES, NO_INPUT
+from antiphon.eval.benchmark_definition import FIXED_CONDITIONS, item_digests
+from antiphon.eval.recognition_scores import score_items, summarize_items
+from antiphon.eval.result_rows import items_path, read_row
+
+TOLERANCE = 1e-9
+MAX_NAMED = 5  # items or numbers named in one message
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+TASK = "automatic-speech-recognition"
+REQUIRED_CONDITIONS = (*FIXED_CONDITIONS, "sampling_rate", "decoding", "packages", "date")
+REQUIRED_COLUMNS = ("item_id", "speaker_id", "reference", "hypothesis", "duration_seconds")
+MEASURED = ("metrics", "primary_metric", "groups", "baselines", "seeds")
+MEASURE_AGAIN = "measure again with a benchmark of `eval`"
+
+
+class SubmissionError(ValueError):
+    """A row that no leaderboard takes; the message lists what is wrong and what to do."""
+
+    def __init__(self, name: str, problems: list[str]):
+        super().__init__("\n".join([f"{name} is refused:", *(f"  - {problem}" for problem in problems)]))
+        self.problems = problems
+
+
+def read_submission(path: Path) -> tuple[dict, pd.DataFrame]:
+    """Read a row and the item table beside it.
+
+    Raises:
+        SubmissionError: if either cannot be read.
+    """
+    items_file = items_path(path.parent, path.stem)
+    try:
+        row = read_row(path)
+        if not items_file.is_file():
+            raise ValueError(f"{items_file} is missing: without items nothing can be checked; {MEASURE_AGAIN}")
+        return row, pd.read_parquet(items_file)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise SubmissionError(str(path), [str(error)]) from None
+
+
+def check_submission(name: str, row: Mapping, items: pd.DataFrame, definition: Mapping) -> None:
+    """Hold a row against its own items and against the definition of its benchmark.
+
+    Args:
+        name: of the submission, for messages.
+        row: the result row.
+        items: its item table.
+        definition: of the row's benchmark, from `eval.yaml`.
+
+    Raises:
+        SubmissionError: with everything that is wrong.
+    """
+    check_measurement(name, row, items)
+    if problems := list(_definition_problems(row, items, definition)):
+        raise SubmissionError(name, problems)
+
+
+def check_measurement(name: str, row: Mapping, items: pd.DataFrame) -> None:
+    """Compute a row anew from its items and compare.
+
+    Raises:
+        SubmissionError: with everything that is wrong.
+    """
+    # A row from elsewhere may hold anything; what has no form is not compared.
+    for find in (_form_problems, _item_problems, _count_problems, _measurement_problems):
+        try:
+            problems = list(find(row, items))
+        except (AttributeError, KeyError, TypeError) as error:
+            problems = [f"it has not the form of a result row ({type(error).__name__}: {error}); {MEASURE_AGAIN}"]
+        if problems:
+            raise SubmissionError(name, problems)
+
+
+def _form_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
+    if row["task"] != TASK:
+        yield f"`task` is {row['task']!r}, but only transcripts ({TASK}) can be scored anew; add a scorer for it first"
+    if not NAME.fullmatch(row["benchmark"]):
+        yield f"`benchmark` is {row['benchmark']!r}; expected up to 96 letters, digits, dots, dashes and underscores"
+    if not re.fullmatch("[0-9a-f]{64}", str(row["checkpoint_sha256"])):
+        yield f"`checkpoint_sha256` is no SHA-256; {MEASURE_AGAIN}"
+    if not any(entry.get("kind") == NO_INPUT for entry in row["baselines"].values()):
+        yield f"it has no baseline of the kind {NO_INPUT!r}, and a number means nothing without; {MEASURE_AGAIN}"
+    for metric, entry in row["metrics"].items():
+        if "columns" not in entry:
+            yield f"metric {metric!r} does not name the item columns it is computed from; {MEASURE_AGAIN}"
+    if missing := [condition for condition in REQUIRED_CONDITIONS if condition not in row["conditions"]]:
+        yield f"`conditions` lack {', '.join(missing)}; {MEASURE_AGAIN}"
+
+
+def _item_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
+    baselines = [column.removesuffix(".hypothesis") for column in items if column.endswith(".hypothesis")]
+    if missing := [column for column in REQUIRED_COLUMNS if column not in items]:
+        yield f"the item table lacks {', '.join(missing)}; {MEASURE_AGAIN}"
+        return
+    if unknown := sorted(set(baselines) - set(BASELINES)):
+        yield f"the item table has baselines that `eval/baselines.py` does not know: {', '.join(unknown)}; drop them"
+    if missing := sorted(set(row["baselines"]) - set(baselines)):
+        yield f"the item table lacks the answers of baselines: {', '.join(missing)}; {MEASURE_AGAIN}"
+    if items[["item_id", "reference", "hypothesis"]].isna().any(axis=None):
+        yield "the item table has items without an id, a reference or a hypothesis; an empty transcript is ''"
+    seeds = items["seed"] if "seed" in items else pd.Series(0, index=items.index)
+    repeated = items["item_id"][pd.DataFrame({"item": items["item_id"], "seed": seeds}).duplicated()]
+    if len(repeated):
+        yield f"{len(repeated)} items occur twice: {_named(repeated)}; keep one prediction for each item and seed"
+    everything = set(items["item_id"])
+    for seed, own in items.groupby(seeds)["item_id"]:
+        if lacking := everything - set(own):
+            yield f"seed {seed} lacks {len(lacking)} items: {_named(lacking)}; measure every seed on all items"
+
+
+def _count_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
+    recounted = _recount(items)
+    for column in recounted:
+        wrong = recounted[column].to_numpy() != items[column].to_numpy() if column in items else [True] * len(items)
+        if any(wrong):
+            yield (
+                f"`{column}` of {sum(wrong)} items is not what the texts yield: {_named(items['item_id'][wrong])}; "
+                f"{MEASURE_AGAIN}"
+            )
+
+
+def _recount(items: pd.DataFrame) -> pd.DataFrame:
+    """Score every transcript again; the columns of counts."""
+    baselines = {
+        column.removesuffix(".hypothesis"): items[column].tolist() for column in items if column.endswith(".hypothesis")
+    }
+    numbers = [str(number) for number in range(len(items))]  # an item occurs once for each seed
+    scored = score_items(
+        numbers, items["speaker_id"], items["reference"].tolist(), items["hypothesis"].tolist(), baselines,
+        items["duration_seconds"],
+    )  # fmt: skip
+    return scored.drop(columns=["item_id", *REQUIRED_COLUMNS[1:], *(f"{name}.hypothesis" for name in baselines)])
+
+
+def _measurement_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
+    conditions, digests = row["conditions"], item_digests(items, row["conditions"]["group_by"])
+    summary = summarize_items(items, seed=conditions.get("seed", 0))
+    differences = [text for key in MEASURED for text in _differences(key, summary[key], row.get(key))]
+    if differences:
+        more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
+        yield f"its numbers are not what its items yield: {'; '.join(differences[:MAX_NAMED])}{more}; {MEASURE_AGAIN}"
+    if concealed := [claim for claim in summary["claims"] if claim not in row["claims"]]:
+        yield f"`claims` must say {'; '.join(map(repr, concealed))}; {MEASURE_AGAIN}"
+    if conditions["group_by"] != summary["group_by"]:
+        yield f"`group_by` is {conditions['group_by']!r}, but items are grouped by {summary['group_by']!r}"
+    for name in ("item_ids_sha256", "split_sha256"):
+        if conditions[name] != digests[name]:
+            yield f"`{name}` is not that of its items; {MEASURE_AGAIN}"
+
+
+def _differences(path: str, expected, found) -> Iterator[str]:
+    """Name every place where a row says other than its items yield."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key in {**expected, **found}:
+            yield from _differences(f"{path}.{key}", expected.get(key), found.get(key))
+    elif not _agree(expected, found):
+        yield f"{path} is {found!r} but should be {expected!r}"
+
+
+def _agree(expected, found) -> bool:
+    numbers = [value for value in (expected, found) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == 2:
+        return abs(expected - found) <= TOLERANCE
+    if isinstance(expected, float) and math.isnan(expected):
+        return found is None  # JSON has no NaN
+    return type(expected) is type(found) and expected == found
+
+
+def _definition_problems(row: Mapping, items: pd.DataFrame, definition: Mapping) -> Iterator[str]:
+    dataset, conditions = row["dataset"], row["conditions"]
+    for key, found in (("task", row["task"]), ("corpus", dataset["name"]), ("split", dataset["split"])):
+        if found != definition[key]:
+            yield f"its {key} is {found!r}, but the benchmark's is {definition[key]!r}; measure on that"
+    num_items = items["item_id"].nunique()
+    if num_items != definition["num_items"]:
+        yield f"it has {num_items} items, but the benchmark {definition['num_items']}; measure exactly those"
+    for name in FIXED_CONDITIONS:
+        if conditions[name] != definition["conditions"][name]:
+            yield (
+                f"its condition `{name}` is {conditions[name]!r}, but the benchmark fixes "
+                f"{definition['conditions'][name]!r}; measure under the benchmark's"
+            )
+    if item_digests(items, conditions["group_by"])["groups_sha256"] != definition["groups_sha256"]:
+        yield f"its items belong to other groups ({conditions['group_by']}) than in the benchmark; take the corpus' own"
+    if row["primary_metric"] != definition["primary_metric"]:
+        yield f"its metric is {row['primary_metric']!r}, but {definition['primary_metric']!r} decides the benchmark"
+    if missing := [name for name in definition["baselines"] if name not in row["baselines"]]:
+        yield f"it lacks the benchmark's baselines {', '.join(missing)}; {MEASURE_AGAIN} that has them"
+
+
+def _named(item_ids) -> str:
+    names = sorted(map(str, item_ids))
+    return ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
