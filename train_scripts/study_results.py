@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from antiphon.eval.compare import write_comparisons
 from antiphon.eval.comparison import compare_systems, comparison_table, load_system
-from antiphon.eval.comparison_figure import draw_comparisons
 from antiphon.eval.pool_runs import pool_runs
 from antiphon.eval.report import write_report
 from antiphon.eval.result_formats import format_difference
@@ -12,7 +12,6 @@ from antiphon.eval.result_rows import write_row
 
 from .experiments import Experiment, record_experiment
 from .recipe_diff import recipe_changes
-from .run_folder import write_json, write_text
 from .study import Study, Trial
 
 
@@ -60,18 +59,14 @@ def summarize_study(study: Study, log: Path) -> str:
         The comparison as a Markdown table, and what is missing.
     """
     complete = [variant for variant in study.variants if complete_seeds(study, variant)]
-    if study.baseline not in complete:
-        return f"nothing to compare yet: {study.baseline} has no seed that is done on every fold"
+    if study.baseline not in complete or len(complete) < 2:
+        return f"nothing to compare yet: done with a seed on every fold are {', '.join(complete) or 'none'}"
     order = [study.baseline, *(variant for variant in complete if variant != study.baseline)]
-    for benchmark in reversed(study.benchmarks):
-        systems = [load_system(pool_variant(study, variant, benchmark)) for variant in order]
-    comparisons = compare_systems(systems, metric=study.metric)
-    table = comparison_table(comparisons)
-    write_json(study.folder / "comparisons.json", comparisons)
-    write_text(study.folder / "comparison.md", table + "\n")
-    draw_comparisons(comparisons, study.folder / "comparison")
+    rows = {benchmark: [pool_variant(study, variant, benchmark) for variant in order] for benchmark in study.benchmarks}
+    comparisons = compare_systems([load_system(path) for path in rows[study.benchmarks[0]]], metric=study.metric)
+    write_comparisons(comparisons, study.folder)
     write_report(study.folder)
     for comparison in comparisons:
         record_comparison(study, comparison, log)
     missing = [variant for variant in study.variants if len(complete_seeds(study, variant)) < len(study.seeds)]
-    return "\n".join([table, *(f"{variant}: not all seeds are done" for variant in missing)])
+    return "\n".join([comparison_table(comparisons), *(f"{variant}: not all seeds are done" for variant in missing)])

@@ -8,6 +8,7 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 
 import argparse
 import dataclasses
+import inspect
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from functools import partial
 import datasets
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.metric_loading import load_metric
@@ -69,7 +71,7 @@ TRAINING_DEFAULTS = {
 
 
 def resolve(recipe: dict) -> dict:
-    """Fills in defaults and refuses keys that nothing reads."""
+    """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
     recipe = dict(recipe)
     recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
     recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
@@ -78,7 +80,25 @@ def resolve(recipe: dict) -> dict:
     recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
     if not recipe["run"]["folder"]:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
+    _check_values(recipe)
     return recipe
+
+
+def _check_values(recipe: dict) -> None:
+    """Builds what is cheap to build, so that a wrong value is found before the first corpus is loaded."""
+    features, augmentation, rate = (recipe["data"][key] for key in ("features", "augmentation", "sampling_rate"))
+    check_keys(features, inspect.signature(LogMelFeatureExtractor).parameters, "`data.features`")
+    builders = {
+        "data.features": lambda: LogMelFeatureExtractor(sampling_rate=rate, **features),
+        "data.augmentation": lambda: WaveformAugmentation.from_config(augmentation, rate),
+        # A checkpoint to start from may fill in what makes these options fit together.
+        "model": lambda: recipe["run"]["initialize_from"] or ConformerConfig(**recipe["model"]),
+    }
+    for section, build in builders.items():
+        try:
+            build()
+        except (TypeError, ValueError, StrictDataclassError) as error:
+            raise RecipeError(f"`{section}` cannot be used: {error}") from error
 
 
 def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:

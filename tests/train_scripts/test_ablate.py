@@ -102,6 +102,12 @@ def test_a_finished_study_trains_nothing_again(undisturbed, study_file):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_a_study_that_has_not_begun_says_so(study_file, tmp_path):
+    output = finish(study_file, tmp_path, "--summarize")
+    assert "nothing to compare yet: done with a seed on every fold are none" in output
+    assert not (tmp_path / "EXPERIMENTS.md").exists()
+
+
 def kill_with_trainings(process):
     """Ends a study as a power cut would."""
     family = [process, *psutil.Process(process.pid).children(recursive=True)]

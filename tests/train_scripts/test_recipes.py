@@ -1,6 +1,7 @@
 import pytest
 
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, load_study, set_value, with_defaults
+from antiphon.train_scripts.train_conformer import resolve
 
 
 def write(tmp_path, text):
@@ -66,3 +67,18 @@ def test_a_study_needs_its_keys(tmp_path):
     with pytest.raises(RecipeError, match="lacks variants"):
         load_study(write(tmp_path, "recipe: debug"), ["recipe", "variants"])
     assert load_study("fsdd_speakers", ["recipe", "corpus", "held_out", "seeds", "overrides", "variants"])["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.features={feature_sice: 40}", "did you mean `feature_size`"),
+        ("data.augmentation={nois: {}}", "`data.augmentation` cannot be used: .*did you mean `noise`"),
+        ("data.augmentation={noise: {probability: 3}}", "expected a number within 0 and 1"),
+        ("model.hidden_size=13", "`model` cannot be used: .*must be a multiple"),
+        ("model.hidden_size=wide", "`model` cannot be used: .*expected int"),
+    ],
+)
+def test_values_that_nothing_can_be_built_from_are_found_before_the_data_is_loaded(override, message):
+    with pytest.raises(RecipeError, match=f"(?s){message}"):
+        resolve(load_recipe("debug", [override]))
