@@ -120,3 +120,10 @@ def test_progress_of_a_run_that_has_not_begun_is_nothing(tmp_path):
     assert trained_share(tmp_path) == 0.0
     (tmp_path / "progress.json").write_text('{"step": 3, "max_steps": 12, "steps_per_second": 1.0}')
     assert trained_share(tmp_path) == 0.25
+
+
+@pytest.mark.parametrize("name", ["an4_speakers", "fsdd_speakers"])
+def test_the_studies_that_come_with_the_package_resolve(name, tmp_path):
+    study = Study.load(name, tmp_path)
+    assert study.goal
+    assert all(len(study.changes(variant)) <= 1 for variant in study.variants if variant not in ("wide",))
