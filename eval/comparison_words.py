@@ -64,7 +64,7 @@ def warnings(comparison: Mapping, noun: str) -> list[str]:
             f"the smallest p that any outcome could give is {comparison['smallest_p_value']:.2g}"
         )
     if comparison["num_groups"] < FEW_GROUPS:
-        said.append(f"rough interval: with fewer than {FEW_GROUPS} {noun}s 95 % ones covered 92 to 97 % in simulations")
+        said.append(f"rough interval: with fewer than {FEW_GROUPS} {noun}s 95 % ones covered 92 to 99 % in simulations")
     if len(comparison["group_by"]) == 2:
         said.append(
             f"crossed groupings ({' and '.join(comparison['group_by'])}): the test exchanges the one that varies more"

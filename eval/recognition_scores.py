@@ -9,6 +9,7 @@ summed up again. Its columns: `item_id`, `speaker_id`, `reference`, `hypothesis`
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 
 from antiphon.eval import statistics
@@ -18,6 +19,7 @@ from antiphon.eval.metric_loading import load_metric
 # metric: (numerator, denominator) among the columns; None counts items. The first one decides.
 METRIC_COLUMNS = {"wer": ("errors", "words"), "cer": ("char_errors", "chars"), "accuracy": ("correct", None)}
 HIGHER_IS_BETTER = {"wer": False, "cer": False, "accuracy": True}
+POSSIBLE_RANGES = {"wer": (0.0, np.inf), "cer": (0.0, np.inf), "accuracy": (0.0, 1.0)}
 PRIMARY_METRIC = "wer"
 
 
@@ -116,7 +118,11 @@ def _metrics(items: pd.DataFrame, group_by: str, prefix: str, seed: int) -> dict
     metrics = {}
     for metric, (numerator, denominator) in METRIC_COLUMNS.items():
         interval = statistics.bootstrap_ratio(
-            *_columns(items, metric, prefix), items[group_by], training_seeds=items.get("seed"), seed=seed
+            *_columns(items, metric, prefix),
+            items[group_by],
+            training_seeds=items.get("seed"),
+            possible_range=POSSIBLE_RANGES[metric],
+            seed=seed,
         )
         metrics[metric] = {
             "value": interval.value,
