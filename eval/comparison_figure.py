@@ -36,8 +36,7 @@ def draw_comparisons(comparisons: Sequence[Mapping], path: str | Path) -> list[P
             num_rows,
             num_columns,
             figsize=(PANEL_WIDTH * num_columns + 1, max(2.6, height) * num_rows),
-            sharex=True,
-            squeeze=False,
+            squeeze=False,  # each panel has its own scale: one large difference would hide all small ones
         )
         for panel, comparison in zip(axes.flat, comparisons):
             _draw_panel(panel, comparison)

@@ -191,8 +191,8 @@ def _with_paragraph(notes: str, text: str) -> str:
 def _render(entry: Block) -> str:
     values = _texts(entry)
     changes = [describe_change(change) for change in entry.attributes["changes"]]
-    lines = ["", f"## {values['id']}: {values['goal']}", ""]
-    lines.append(f"- **Study**: {values['study']}, variant {values['variant']}, {values['date']}")
+    lines = ["", f"## {values['id']}: {values['study']}, {values['variant']}", ""]
+    lines += [f"- **Date**: {values['date']}", f"- **Goal**: {values['goal']}"]
     lines += [f"- **Change**: {change}" for change in changes or ["none"]]
     if len(changes) > 1:
         lines.append(f"- **{len(changes)} changes at once**: the result cannot be put down to one of them")
@@ -212,11 +212,11 @@ def _render(entry: Block) -> str:
 
 
 def _summarize(entries: list[Block]) -> str:
-    headings = ("id", "date", "goal", "change", "result", "verdict", "adopted")
+    headings = ("id", "date", "study", "variant", "seeds", "result", "verdict", "adopted")
     lines = []
     for entry in entries:
-        changes = "; ".join(describe_change(change) for change in entry.attributes["changes"])
-        values = {**_texts(entry), "change": changes or "none", "adopted": entry.attributes["adopted"] or UNDECIDED}
+        seeds = str(len(entry.attributes["seeds"]))
+        values = {**_texts(entry), "seeds": seeds, "adopted": entry.attributes["adopted"] or UNDECIDED}
         lines.append([values[heading] for heading in headings])
     return f"\n{markdown_table(headings, lines)}\n\n"
 

@@ -37,13 +37,15 @@ def record_comparison(study: Study, comparison: dict, log: Path) -> str:
     seeds = complete_seeds(study, variant)
     run = study.run_folder(Trial(variant, study.fold_names[0], seeds[0]))
     environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    corrected = {**comparison, "p_value": comparison["holm_p_value"]}
     experiment = Experiment(
         study=study.name,
         variant=variant,
         goal=study.goal,
         changes=recipe_changes(study.variant_recipe(study.baseline), study.variant_recipe(variant)),
         seeds=seeds,
-        result=f"{comparison['metric']} {format_difference(comparison, comparison['unit'])}",
+        # the p-value that the verdict went by
+        result=f"{comparison['metric']} {format_difference(corrected, comparison['unit'])} (Holm)",
         verdict=comparison["sentence"],
         git_commit=environment["git_commit"],
         git_changes=environment["git_changes"],

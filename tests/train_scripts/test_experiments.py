@@ -103,10 +103,9 @@ def test_an_entry_says_everything(log, experiment):
     text = log.read_text()
     table, _, entry = text.partition("antiphon:summary end")
     change = '`data.augmentation`: `{}` → `{"noise": {"probability": 1.0}}`'
-    assert (
-        f"| E0001 | 2026-01-02 | Does noise in training help? | {change} | wer -1.20 points (-2.00 to -0.40) |" in table
-    )
-    assert "## E0001: Does noise in training help?" in entry
+    assert "| E0001 | 2026-01-02 | digits | noise | 3 | wer -1.20 points (-2.00 to -0.40) | better |" in table
+    assert "## E0001: digits, noise" in entry
+    assert "- **Goal**: Does noise in training help?" in entry
     for line in (
         f"- **Change**: {change}",
         "- **Seeds**: 0, 1, 2",
@@ -155,11 +154,12 @@ def test_a_deleted_entry_does_not_give_its_id_away(log, experiment):
 
 def test_text_of_an_experiment_is_neither_html_nor_a_marker(log, experiment):
     goal = "<script>x</script> | a\nb --> <!-- antiphon:experiment end -->"
-    record_experiment(log, replace(experiment, goal=goal, verdict="<b>"))
+    record_experiment(log, replace(experiment, goal=goal, variant="a | b", verdict="<b>"))
     text = log.read_text()
     assert "<script>" not in text
     assert "<b>" not in text
-    assert "| &lt;script&gt;x&lt;/script&gt; \\| a b " in text
+    assert "- **Goal**: &lt;script&gt;x&lt;/script&gt; | a b " in text
+    assert "| a \\| b |" in text
     assert read_experiments(log)[0]["goal"] == goal
 
 
