@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from antiphon.eval.comparison import System, compare_systems
-from antiphon.eval.leaderboard_places import FolderPlace, HubPlace
+from antiphon.eval.leaderboard_places import PendingPlace
 from antiphon.eval.submission import TOLERANCE, SubmissionError
 
 # What a system may choose; only rows that chose alike are ranked together.
@@ -15,7 +15,7 @@ FREE_CONDITIONS = ("sampling_rate", "resample", "decoding")
 KEPT = ("reference", "metric", "value", "low", "high", "p_value", "verdict", "sentence", "num_groups")
 
 
-def read_rivals(place: FolderPlace | HubPlace, system: System) -> list[System]:
+def read_rivals(place: PendingPlace, system: System) -> list[System]:
     """Read the rows of a leaderboard that are ranked with a system: same benchmark, conditions and metric."""
     conditions, rivals = system.row["conditions"], []
     for path in place.rows(system.row["benchmark"]):

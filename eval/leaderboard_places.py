@@ -129,6 +129,28 @@ class HubPlace:
         return head  # what was sent, or what someone else pushed meanwhile: reading back tells
 
 
+class PendingPlace:
+    """A leaderboard as it will be with files that are not written yet, for rows that are submitted together.
+
+    Args:
+        place: what is there.
+        files: what will be.
+    """
+
+    def __init__(self, place: FolderPlace | HubPlace, files: Mapping[str, bytes]):
+        self.place, self.files = place, files
+        self.dataset_id, self.address = place.dataset_id, place.address
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file, None where there will be none."""
+        return self.files[path] if path in self.files else self.place.read(path)
+
+    def rows(self, benchmark: str) -> list[str]:
+        """Return the paths of a benchmark's rows."""
+        pending = [path for path in self.files if fnmatch(path, f"rows/{benchmark}/*.json")]
+        return sorted({*self.place.rows(benchmark), *pending})
+
+
 def open_place(to: str, create: bool = False) -> FolderPlace | HubPlace:
     """Open the leaderboard that a command line names: OWNER/DATASET on the Hub, or a folder such as ./NAME."""
     return HubPlace(to, create=create) if is_repository_id(to) else FolderPlace(Path(to))

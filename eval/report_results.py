@@ -265,7 +265,7 @@ def _notes(comparison: Mapping) -> Iterable[str]:
 def one_line(value) -> str:
     """A value of any JSON type on one line."""
     if value is None:
-        return "unknown"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

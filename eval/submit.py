@@ -26,7 +26,7 @@ from antiphon.eval.comparison import System
 from antiphon.eval.eval_results import render_eval_results
 from antiphon.eval.hub_errors import HubError, is_repository_id
 from antiphon.eval.leaderboard_comparisons import check_comparisons, compare_with_rivals, read_rivals
-from antiphon.eval.leaderboard_places import FolderPlace, HubPlace, open_place
+from antiphon.eval.leaderboard_places import HubPlace, PendingPlace, open_place
 from antiphon.eval.result_rows import find_rows, items_path
 from antiphon.eval.submission import NAME, SubmissionError, check_submission, read_submission
 
@@ -66,7 +66,7 @@ def submit(
         raise SubmissionError(str(source), [f"`--model` is {model_id!r}, but OWNER/MODEL on the Hub is expected"])
     place, files, eval_results, titles = open_place(to), {}, {}, []
     for path in paths:
-        row, own_files, yaml_text = prepare(path, name, model_id, place)
+        row, own_files, yaml_text = prepare(path, name, model_id, PendingPlace(place, files))
         files |= own_files
         eval_results[f".eval_results/{row['benchmark']}.yaml"] = yaml_text
         titles.append(f"{row['benchmark']}/{name or name_of(row, path)}")
@@ -83,7 +83,7 @@ def submit(
 
 
 def prepare(
-    path: Path, name: str | None, model_id: str | None, place: FolderPlace | HubPlace
+    path: Path, name: str | None, model_id: str | None, place: PendingPlace
 ) -> tuple[dict, dict[str, bytes], bytes]:
     """Check one row and return it, the files that the leaderboard gets, and the text for the model's repository.
 

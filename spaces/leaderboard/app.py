@@ -2,8 +2,8 @@
 
     python app.py [ROWS]
 
-ROWS is a folder or the id of a dataset on the Hub, by default $ANTIPHON_LEADERBOARD, else the folder leaderboard/ or
-model_cards/ of this project.
+ROWS is a folder or the id of a dataset on the Hub, by default $ANTIPHON_LEADERBOARD, else the folder leaderboard/
+that comes with this page, else model_cards/ of this project.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from places import Folder, PlaceError, open_place
 from ranking import RULE, Ranking, rank_entries
 from tables import describe_system, ranking_table, refused_list
 
-PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
+PROJECT_FOLDERS = [Path(__file__).resolve().parent, Path.cwd(), *Path(__file__).resolve().parents[2:3]]
 DEFAULT_FOLDERS = ("leaderboard", "model_cards")
 ANY = "any"
 FILTERS = ("benchmark", "corpus", "split", "decoding", "sampling rate")
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def default_place() -> Folder:
     """The first of the default folders that exists in this project, else where one would be."""
-    folders = [root / name for root in PROJECT_FOLDERS for name in DEFAULT_FOLDERS]
+    folders = [root / name for name in DEFAULT_FOLDERS for root in PROJECT_FOLDERS]
     return Folder(next((folder for folder in folders if folder.is_dir()), folders[0]))
 
 

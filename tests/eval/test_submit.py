@@ -148,6 +148,20 @@ def test_a_row_carries_paired_comparisons_with_those_it_is_ranked_with(board, tm
     assert json.loads((board / "rows/digits/lexicon.json").read_text())["comparisons"] == []
 
 
+def test_rows_that_are_submitted_together_are_compared_with_one_another(board, tmp_path):
+    results = tmp_path / "study" / "results"
+    results.mkdir(parents=True)
+    for name, wrong in (("second", [2, 3] * 6), ("third", 0)):
+        source = write_run(tmp_path / name, wrong)
+        source = source / "results" / "digits.json" if source.is_dir() else source
+        for path in source.parent.glob("digits*"):
+            path.rename(results / path.name.replace("digits", f"digits_{name}"))
+        edit_row(results / f"digits_{name}.json", lambda row, name=name: row.update(system=name))
+    submit.submit(results, str(board))
+    rows = [json.loads((board / f"rows/digits/{name}.json").read_text()) for name in ("second", "third")]
+    assert [[entry["reference"] for entry in row["comparisons"]] for row in rows] == [["first"], ["first", "second"]]
+
+
 def test_a_forged_comparison_is_refused(board, tmp_path):
     submit.submit(write_run(tmp_path / "second", [2, 3] * 6), str(board))
     path = board / "rows/digits/second.json"
