@@ -12,7 +12,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from antiphon.eval.statistics import PermutationTest
+from antiphon.eval.statistics import Interval, PermutationTest, evidence_against
 
 NO_INPUT, SIMPLE = "no_input", "simple"
 EMPTY_TRANSCRIPT = ""
@@ -66,23 +66,27 @@ def strongest_baseline(row: Mapping, kind: str | None = None) -> str | None:
     return min(values, key=values.get) if values else None
 
 
-def simple_baseline_claims(entry: Mapping, test: PermutationTest, group_name: str = "speaker") -> list[str]:
+def simple_baseline_claims(
+    entry: Mapping, difference: Interval, test: PermutationTest, group_name: str = "speaker", *, higher_is_better: bool
+) -> list[str]:
     """Say in plain words when a simple baseline is not beaten; empty when it is.
 
     Args:
         entry: of the baseline in a result row, with `beaten` and `description`.
-        test: of the system and the baseline.
-        group_name: what was flipped as a whole.
+        difference: of system minus baseline.
+        test: on the same items.
+        group_name: what was resampled and exchanged as a whole.
     """
     if entry["beaten"]:
         return []
-    groups = f"{test.num_groups} {group_name}{'' if test.num_groups == 1 else 's'}"
     if entry["beaten"] is None:
+        groups = f"{test.num_groups} {group_name}{'' if test.num_groups == 1 else 's'}"
         return [
             f"cannot tell from {groups} whether this is better than a baseline that {entry['description']}: "
             f"no p below {test.smallest_p_value:.2g} is attainable"
         ]
-    return [f"not better than a baseline that {entry['description']} (p = {test.p_value:.2g} over {groups})"]
+    evidence = evidence_against(difference, test, group_name, higher_is_better=higher_is_better)
+    return [f"not better than a baseline that {entry['description']}{evidence}"]
 
 
 def global_mean(train_values: Sequence[float], num_test: int) -> np.ndarray:

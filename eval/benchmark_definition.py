@@ -2,7 +2,8 @@
 
 The Hub reads `name`, `description`, `evaluation_framework` and `tasks`, one task for each metric of each benchmark.
 Below the key `antiphon` stands, for each benchmark, what a submission is held against: corpus, split, the digests of
-items, references and groups, the metric that decides, the baselines and the conditions that nobody may change.
+items, references and groups, the metric that decides, the value that each baseline has by it and the conditions that
+nobody may change.
 Sampling rate and decoding are left to the system; the leaderboard ranks each choice by itself.
 """
 
@@ -62,7 +63,9 @@ def define_benchmark(row: Mapping, items: pd.DataFrame) -> dict:
             name: {key: entry[key] for key in ("unit", "higher_is_better", "columns")}
             for name, entry in row["metrics"].items()
         },
-        "baselines": sorted(row["baselines"]),
+        "baselines": {
+            name: row["baselines"][name]["metrics"][row["primary_metric"]]["value"] for name in sorted(row["baselines"])
+        },
         "conditions": {name: conditions[name] for name in FIXED_CONDITIONS},
     }
 

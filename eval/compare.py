@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--group-by", nargs="+", metavar="COLUMN", help="one or two item columns; the row's grouping if left out"
     )
     parser.add_argument(
-        "--margin", type=float, help="largest difference that counts as none, in the metric's unit: 0.005 of a rate"
+        "--margin",
+        type=float,
+        help="largest difference that counts as none, in the metric's unit: 0.005 of a rate; if left out, a tenth of "
+        "the first run's value, or of the errors left where more is better, and only where the interval holds 0",
     )
     parser.add_argument("--mix-conditions", action="store_true", help="compare although conditions differ, and say so")
     parser.add_argument("--out", type=Path, help="folder for JSON, Markdown and figure")

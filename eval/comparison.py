@@ -85,7 +85,8 @@ def compare_systems(
         metric: name; the one that decides in the reference's row if None.
         group_by: one or two item columns, such as `speaker_id` and `text`; the row's grouping if None.
         margin: largest difference, in the metric's own unit (0.005 is half a point of word error rate), that counts
-            as none. If None, "equivalent" takes an interval within 10 % of the reference's value.
+            as none. If None, "equivalent" takes an interval that holds 0 and lies within 10 % of the reference's
+            value `v`, or of min(v, 1 - v) for a rate of which more is better. It is not corrected for the family.
         mix_conditions: compare although conditions or references differ, and say so among the warnings.
         seed: of the bootstrap and the test.
 
@@ -244,12 +245,8 @@ def _judge(comparison: dict, spread: Spread, noun: str, margin: float | None) ->
     """Add the verdict, what more would be needed, and the warnings."""
     needed = groups_needed(spread, level=LEVEL / comparison["family"])
     judged, sentence, more_groups = verdict(comparison, needed, margin=margin, noun=noun, level=LEVEL)
-    return comparison | {
-        "verdict": judged,
-        "sentence": sentence,
-        "more_groups_needed": more_groups,
-        "warnings": warnings(comparison, noun),
-    }
+    comparison = comparison | {"verdict": judged, "sentence": sentence, "more_groups_needed": more_groups}
+    return comparison | {"warnings": warnings(comparison, noun)}
 
 
 def _known(value: float) -> float | None:

@@ -35,8 +35,9 @@ tags:
 # {title}
 
 A leaderboard of result rows. `rows/<benchmark>/<name>.json` holds a system's metrics with 95 % intervals, its
-baselines, claims and conditions; `<name>_items.parquet` beside it the prediction for every item, from which all of that
-was computed anew before the row was taken; `<name>.md` the system's card. `eval.yaml` defines the benchmarks.
+baselines, claims and conditions; `<name>_items.parquet` beside it the prediction for every item. From these transcripts
+metrics, intervals, baselines' scores and groups were computed anew before the row was taken; speed, size, hardware and
+audit are the submitter's word. `<name>.md` is the system's card. `eval.yaml` defines the benchmarks.
 """
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from antiphon.eval.comparison import System, compare_systems
 from antiphon.eval.leaderboard_places import PendingPlace
-from antiphon.eval.submission import TOLERANCE, SubmissionError
+from antiphon.eval.submission import SubmissionError, agree
 
 # What a system may choose; only rows that chose alike are ranked together.
 FREE_CONDITIONS = ("sampling_rate", "resample", "decoding")
@@ -52,7 +52,7 @@ def check_comparisons(source: str, claimed: Sequence[dict], computed: Sequence[d
     known = {comparison["reference_checkpoint_sha256"]: comparison for comparison in computed}
     for comparison in claimed:
         expected = known.get(comparison["reference_checkpoint_sha256"], comparison)
-        if any(abs(comparison[end] - expected[end]) > TOLERANCE for end in ("value", "low", "high")):
+        if not all(agree(expected[end], comparison[end]) for end in ("value", "low", "high")):
             raise SubmissionError(
                 source,
                 [f"its comparison with {expected['reference']!r} is not what the items of both yield; submit it again"],

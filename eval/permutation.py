@@ -31,7 +31,7 @@ def exchange_test(
 
     Exchanges within groups know nothing of a second grouping or of training anew. Where these add variance, the
     observed difference is ranked after dividing it by how much they widen the 95 % interval, so that the test errs
-    about as often as the interval does.
+    about as often as the interval does; where groups do not vary at all but these do, p is 1.
 
     Args:
         totals: (groups, 2, 2) sums per group of each system's numerators and denominators.
@@ -68,7 +68,11 @@ def _exchanged_differences(totals: np.ndarray, signs: np.ndarray) -> np.ndarray:
 
 def _widening(spread: Spread, num_groups: int) -> float:
     """How many times wider the second grouping and training anew make the 95 % interval."""
-    if num_groups == 1 or spread.group_variance == 0.0:
+    if num_groups == 1:
         return 1.0
     quantile = student_quantile(num_groups, 0.95)
-    return spread.half_width(quantile, 0.95) / (quantile * np.sqrt(spread.group_variance))
+    half_width = spread.half_width(quantile, 0.95)
+    if half_width <= 1e-9 * abs(spread.value):  # nothing varies; what is left is rounding
+        return 1.0
+    of_groups = quantile * np.sqrt(spread.group_variance)
+    return half_width / of_groups if of_groups > 0 else np.inf

@@ -19,12 +19,12 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from antiphon.eval.conditions import records_sha256
+from antiphon.eval.conditions import condition_differences, records_sha256
 from antiphon.eval.recognition_scores import summarize_items, training_claims
 from antiphon.eval.result_rows import items_path, read_row, write_row
 
 # what all runs must share: otherwise they are different experiments
-SHARED_CONDITIONS = ("text_normalizer", "sampling_rate", "resample", "decoding", "judges", "packages")
+SHARED_CONDITIONS = ("text_normalizer", "sampling_rate", "resample", "decoding", "judges")
 
 
 def pool_runs(
@@ -54,7 +54,7 @@ def pool_runs(
     _check_items(items)
     texts = items[["item_id", "reference"]].drop_duplicates()
     summary = summarize_items(items, seed=seed)
-    audits = _audits_by_fold(runs)
+    audits = audits_by_fold((run["conditions"]["split_sha256"], run["conditions"]["audit"]) for run in runs)
     num_known = None if None in audits.values() else sum(audits.values())
     dataset = _pooled_dataset(runs, items, len(audits))
     row = {
@@ -66,7 +66,7 @@ def pool_runs(
         "model": _shared("model", [run["model"] for run in runs]),
         **{key: summary[key] for key in ("metrics", "primary_metric", "groups", "baselines")},
         "claims": [
-            _pooling_claim(len(runs), len(audits), len(summary["seeds"])),
+            pooling_claim(len(runs), len(audits), len(summary["seeds"])),
             *summary["claims"],
             *training_claims(num_known, dataset["num_speakers"]),
         ],
@@ -77,6 +77,7 @@ def pool_runs(
             "item_ids_sha256": records_sha256(zip(texts["item_id"])),
             "group_by": summary["group_by"],
             **{key: _shared(key, [run["conditions"].get(key) for run in runs]) for key in SHARED_CONDITIONS},
+            "packages": _shared_packages(runs),
             "hardware": "; ".join(sorted({run["conditions"]["hardware"] for run in runs})),
             "date": max(run["conditions"]["date"] for run in runs),
             "seed": seed,
@@ -126,11 +127,14 @@ def _check_items(items: pd.DataFrame) -> None:
         raise ValueError(f"`paths` hold two references of {texts.idxmax()!r}; measure all runs with the same texts.")
 
 
-def _audits_by_fold(runs: list[dict]) -> dict[str, int | None]:
-    """Known groups of each fold, whichever training knew most; None where the training data is not given."""
+def audits_by_fold(audits: Iterable[tuple[str, dict | None]]) -> dict[str, int | None]:
+    """Return the known groups of each fold, whichever training knew most; None where the training data is not given.
+
+    Args:
+        audits: of each training, the fold and the row's audit.
+    """
     folds: dict[str, int | None] = {}
-    for run in runs:
-        fold, audit = run["conditions"]["split_sha256"], run["conditions"]["audit"]
+    for fold, audit in audits:
         if audit is None or folds.get(fold, 0) is None:
             folds[fold] = None
         else:
@@ -138,7 +142,8 @@ def _audits_by_fold(runs: list[dict]) -> dict[str, int | None]:
     return folds
 
 
-def _pooling_claim(num_runs: int, num_folds: int, num_seeds: int) -> str:
+def pooling_claim(num_runs: int, num_folds: int, num_seeds: int) -> str:
+    """Say what was pooled."""
     if num_runs == num_folds:
         return f"pooled over {num_runs} checkpoints, one for each fold"
     if num_folds == 1:
@@ -150,6 +155,15 @@ def _shared(name: str, values: list):
     if any(value != values[0] for value in values):
         raise ValueError(f"`paths` differ in {name}: {values}; runs of one experiment must share it, measure again.")
     return values[0]
+
+
+def _shared_packages(runs: list[dict]) -> dict | None:
+    """The first run's; builds and packages that change no result may differ."""
+    for run in runs[1:]:
+        for name, versions in condition_differences(runs[0], run).items():
+            if name.startswith("packages."):
+                _shared(name, list(versions))
+    return runs[0]["conditions"].get("packages")
 
 
 def _corpus_sha256(hashes: set[str]) -> str:

@@ -63,8 +63,8 @@ def score_items(
 def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
     """Compute the measured part of a result row from its item table.
 
-    Speakers are resampled as wholes, and so are trainings where the table holds several. Where the corpus names no
-    speakers, items are, and a claim says so.
+    Speakers are resampled as wholes, and intervals are widened for training anew where the table holds several
+    trainings. Where the corpus names no speakers, items are resampled, and a claim says so.
 
     Returns:
         `metrics`, `primary_metric`, `groups`, `baselines`, `claims`, the column `group_by` that was resampled, and the
@@ -76,9 +76,9 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
     if group_by == "item_id":
         claims.append("speakers are unknown: intervals treat items as independent and are too narrow if voices recur")
     claims += statistics.population_claims(items[group_by].nunique(), group_name)
-    baselines, tests = {}, {}
+    baselines, outcomes = {}, {}
     for name in _baseline_names(items):
-        baselines[name], tests[name] = _compare_with_baseline(items, name, group_by, seed)
+        baselines[name], *outcomes[name] = _compare_with_baseline(items, name, group_by, seed)
     measured = {
         "metrics": _metrics(items, group_by, "", seed),
         "primary_metric": PRIMARY_METRIC,
@@ -87,7 +87,7 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
         "group_by": group_by,
         "seeds": sorted(items["seed"].unique().tolist()) if "seed" in items else [],
     }
-    return measured | {"claims": claims + _baseline_claims(measured, tests, group_name)}
+    return measured | {"claims": claims + _baseline_claims(measured, outcomes, group_name)}
 
 
 def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
@@ -150,8 +150,8 @@ def _group_metrics(items: pd.DataFrame) -> dict:
 
 def _compare_with_baseline(
     items: pd.DataFrame, name: str, group_by: str, seed: int
-) -> tuple[dict, statistics.PermutationTest]:
-    """Return the entry of a baseline in the row and its test, which is of the metric that decides only."""
+) -> tuple[dict, statistics.Interval, statistics.PermutationTest]:
+    """Return the entry of a baseline in the row, and difference and test, of the metric that decides only."""
     errors, words = _columns(items, PRIMARY_METRIC, "")
     baseline_errors, _ = _columns(items, PRIMARY_METRIC, f"{name}.")
     groups, options = items[group_by], {"training_seeds": items.get("seed"), "seed": seed}
@@ -171,7 +171,7 @@ def _compare_with_baseline(
         },
         "beaten": statistics.is_better(difference, test, higher_is_better=HIGHER_IS_BETTER[PRIMARY_METRIC]),
     }
-    return entry, test
+    return entry, difference, test
 
 
 def _p_values(test: statistics.PermutationTest) -> dict:
@@ -179,15 +179,15 @@ def _p_values(test: statistics.PermutationTest) -> dict:
     return {name: fields[name] for name in ("p_value", "smallest_p_value", "exact")}
 
 
-def _baseline_claims(measured: dict, tests: dict, group_name: str) -> list[str]:
+def _baseline_claims(measured: dict, outcomes: dict, group_name: str) -> list[str]:
     """Say when the strongest baseline that hears nothing, or a simple one, is not beaten.
 
     These are separate questions, each with an answer of its own: their p-values are not corrected for one another.
     """
-    claims = []
+    claims, direction = [], {"higher_is_better": HIGHER_IS_BETTER[PRIMARY_METRIC]}
     if strongest := strongest_baseline(measured, NO_INPUT):
-        claims += statistics.baseline_claims(measured["baselines"][strongest]["beaten"], tests[strongest], group_name)
+        claims += statistics.baseline_claims(*outcomes[strongest], group_name, **direction)
     for name, entry in measured["baselines"].items():
         if entry["kind"] == SIMPLE:
-            claims += simple_baseline_claims(entry, tests[name], group_name)
+            claims += simple_baseline_claims(entry, *outcomes[name], group_name, **direction)
     return claims

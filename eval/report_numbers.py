@@ -5,7 +5,7 @@ A key is the place where a number stands, `file.path.within.it`:
     results.<row file>.metrics.wer.value             a number of a result row
     results.<row file>.metrics.wer                   the same with its interval
     comparisons.<benchmark>.<system>_minus_<reference>.<metric>.value      also .low, .high, .verdict, .sentence, ...
-    comparisons.<benchmark>.<system>_minus_<reference>.<metric>            the difference with its interval
+    comparisons.<benchmark>.<system>_minus_<reference>.<metric>            the difference with its interval and p (Holm)
     runs.<run>.train_seconds                         training time of a run
 
 Prose quotes it as `{{ key }}` or `{{ key | format }}`, where format is one of `FORMATS`; without one, the unit decides.
@@ -58,7 +58,8 @@ def _collect_comparison(numbers: dict[str, Number], comparison: Mapping) -> None
     unit = comparison.get("unit")
     units = dict.fromkeys(("value", "low", "high", "groups"), _of_difference(unit))
     units |= {"reference_value": unit, "relative_change": "ratio", "confidence": "ratio"}
-    numbers[key] = Number(format_difference(comparison, unit))
+    corrected = {**comparison, "p_value": comparison.get("holm_p_value", comparison.get("p_value"))}
+    numbers[key] = Number(format_difference(corrected, unit))
     for name, value in comparison.items():
         if name in ("verdict", "sentence"):
             numbers[f"{key}.{name}"] = Number(value)

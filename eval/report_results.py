@@ -73,11 +73,11 @@ def _benchmark_blocks(rows: Mapping[str, dict]) -> list:
         if count is not None
     )
     resampled = conditions.get("group_by", "item_id").removesuffix("_id")
-    if any(len(row.get("seeds") or []) > 1 for row in rows.values()):
-        resampled += " and each training"
+    retrained = any(len(row.get("seeds") or []) > 1 for row in rows.values())
     introduction = (
         f"Measured on {dataset['name']}, {dataset['split']} ({extent}), licence {dataset.get('license') or 'unknown'}. "
-        f"In parentheses: 95 % confidence intervals, which resample each {resampled} as a whole."
+        f"In parentheses: 95 % confidence intervals, which resample each {resampled} as a whole"
+        f"{' and are widened for training anew' if retrained else ''}."
     )
     claims = dict.fromkeys(
         f"{name}: {claim}" if len(rows) > 1 else claim for name, row in rows.items() for claim in row["claims"]

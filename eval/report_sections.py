@@ -141,19 +141,21 @@ def _limits(source: ReportSource) -> list:
 
 
 def _reproduction(source: ReportSource) -> list:
-    commits = sorted({run.environment["git_commit"] for run in source.runs if run.environment.get("git_commit")})
+    trained_at = sorted({run.environment["git_commit"] for run in source.runs if run.environment.get("git_commit")})
+    environments = [source.environment] if source.environment else [run.environment for run in source.runs]
+    commits = [environment["git_commit"] for environment in environments if environment.get("git_commit")]
     commands = dict.fromkeys(
-        _command(run.environment["command"]) for run in source.runs if run.environment.get("command")
+        _command(environment["command"]) for environment in environments if environment.get("command")
     )
     if not commands:
         return [Paragraph("The command was not written down: there is no environment.json."), *_runs_blocks(source)]
-    lines = [f"git checkout {commits[-1]}"] if commits else []
-    lines += ["pip install -c constraints.txt .", *commands]
+    lines = [f"git checkout {max(commits, key=commits.count)}"] if commits else []
+    lines += ["pip install -c constraints.txt '.[synthesis]'", *commands]
     folder = without_machine_paths(str(source.folder.resolve()))
     lines.append(f"python eval/report.py {shlex.quote(source.name if Path(folder).is_absolute() else folder)}")
     blocks = [Paragraph("In a clone of the repository:"), Code("\n".join(lines), "bash")]
-    if len(commits) > 1:
-        blocks.append(Paragraph(f"The trainings ran at {len(commits)} commits: {', '.join(commits)}."))
+    if trained_at and set(trained_at) != {*commits[:1]}:
+        blocks.append(Paragraph(f"The trainings themselves ran at {', '.join(trained_at)}."))
     return [*blocks, *_runs_blocks(source)]
 
 

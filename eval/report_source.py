@@ -53,6 +53,7 @@ class ReportSource:
         comparisons: as `comparisons.json` holds them.
         splits: by the name of a fold, its ids by the name of their part.
         runs: the trainings.
+        environment: of the command that ran the run or the whole study.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class ReportSource:
     comparisons: list[dict]
     splits: dict[str, dict[str, list[str]]]
     runs: list[Run]
+    environment: dict
 
     @property
     def name(self) -> str:
@@ -98,6 +100,7 @@ def read_source(folder: str | Path) -> ReportSource:
         comparisons=_read(folder / "comparisons.json", []),
         splits={path.stem: _read(path, {}) for path in sorted(folder.glob("splits/*.json"))},
         runs=_read_study_runs(folder, study) if is_study else [_read_run(folder, folder)],
+        environment=_read(folder / "environment.json", {}),
     )
 
 

@@ -96,6 +96,8 @@ def results_section(paths: Sequence[Path], *, mix_conditions: bool = False) -> s
             tables.append(rows := {})
         folder = path.resolve().parent
         model = row.get("system") or (folder.parent.name if folder.name == "results" else folder.name)
+        if model == "baseline":  # as studies call their reference; the table has baselines of another sort
+            model = "baseline (study)"
         if model in rows:
             raise ValueError(f"{path} is the second row of {model!r} for {row['benchmark']!r}; keep one of them.")
         rows[model] = row
@@ -148,9 +150,10 @@ def _section(rows: Mapping[str, dict], mix_conditions: bool) -> str:
     first = next(iter(rows.values()))
     dataset, conditions = first["dataset"], first["conditions"]
     group = str(conditions.get("group_by", "group")).removesuffix("_id")
+    retrained = any(len(row.get("seeds") or []) > 1 for row in rows.values())
     details = [
         f"`{dataset['name']}`, split {dataset['split']}, {dataset['num_items']} items",
-        f"95 % intervals resample each {group} as a whole",
+        f"95 % intervals resample each {group} as a whole{' and are widened for training anew' if retrained else ''}",
         *(f"{key.replace('_', ' ')} {conditions[key]}" for key in ("decoding", "sampling_rate") if key in conditions),
     ]
     parts = [f"### {first['benchmark']}", "; ".join(details) + ".", results_table(rows, mix_conditions=mix_conditions)]

@@ -23,6 +23,7 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
+    "evidence_against",
     "group_sums",
     "holm_correction",
     "is_better",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 MIN_GROUPS_FOR_POPULATION = 10
+LEVEL = 0.05
 
 
 def bootstrap_ratio(
@@ -178,29 +180,34 @@ def population_claims(num_groups: int, group_name: str = "speaker") -> list[str]
 
 
 def is_better(
-    difference: Interval, test: PermutationTest, *, higher_is_better: bool, level: float = 0.05
+    difference: Interval, test: PermutationTest, *, higher_is_better: bool, level: float = LEVEL
 ) -> bool | None:
     """Whether a system beats its baseline; None when it seems to, but no outcome of the test could have shown it.
 
     Args:
-        difference: of system minus baseline.
+        difference: of system minus baseline; its interval must exclude 0, which an unknown one does not.
         test: on the same items.
         level: p must lie below this.
     """
     if difference.value == 0 or (difference.value > 0) != higher_is_better:
         return False
-    if test.p_value < level:
+    if test.p_value < level and _excludes_zero(difference):
         return True
     # 5 groups cannot reach p < .05 however large their differences, so they do not speak against the system either.
     return None if test.smallest_p_value >= level else False
 
 
-def baseline_claims(beaten: bool | None, test: PermutationTest, group_name: str = "speaker") -> list[str]:
+def baseline_claims(
+    difference: Interval, test: PermutationTest, group_name: str = "speaker", *, higher_is_better: bool
+) -> list[str]:
     """Say in plain words when the best baseline that hears nothing is not beaten; empty when it is.
 
     Args:
-        beaten: as `is_better` returns it.
+        difference: of system minus baseline.
+        test: on the same items.
+        group_name: what was resampled and exchanged as a whole.
     """
+    beaten = is_better(difference, test, higher_is_better=higher_is_better)
     if beaten:
         return []
     if beaten is None:
@@ -208,7 +215,26 @@ def baseline_claims(beaten: bool | None, test: PermutationTest, group_name: str 
             f"cannot tell from {_count(test.num_groups, group_name)} whether this is better than hearing nothing: "
             f"no p below {test.smallest_p_value:.2g} is attainable"
         ]
-    return [f"NOT BETTER THAN HEARING NOTHING (p = {test.p_value:.2g} over {_count(test.num_groups, group_name)})"]
+    evidence = evidence_against(difference, test, group_name, higher_is_better=higher_is_better)
+    return [f"NOT BETTER THAN HEARING NOTHING{evidence}"]
+
+
+def evidence_against(difference: Interval, test: PermutationTest, group_name: str, *, higher_is_better: bool) -> str:
+    """Return what follows "not better": ` (p = 1 over 6 speakers)`, after `: worse` where the system surely is.
+
+    Args:
+        difference: of system minus baseline.
+        test: on the same items.
+        group_name: what was resampled and exchanged as a whole.
+    """
+    worse = is_better(difference, test, higher_is_better=not higher_is_better)
+    groups = _count(test.num_groups, group_name)
+    doubt = "" if test.p_value >= LEVEL or _excludes_zero(difference) else ", but the interval does not exclude 0"
+    return f"{': worse' if worse else ''} (p = {test.p_value:.2g} over {groups}{doubt})"
+
+
+def _excludes_zero(difference: Interval) -> bool:
+    return difference.low > 0 or difference.high < 0  # NaN excludes nothing
 
 
 def _count(number: int, noun: str) -> str:

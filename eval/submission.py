@@ -1,23 +1,26 @@
-"""Checks a result row before a leaderboard shows it: nothing in it is believed that its items do not yield again.
+"""Checks a result row before a leaderboard shows it: what its transcripts yield is computed again and compared.
 
-The transcripts of the system and of its baselines are scored anew with the `error_rates` metric, and from these counts
-metrics, intervals, groups, baselines and their differences are computed as a benchmark does. Items cannot tell whether
-the checkpoint really wrote these transcripts; its digest in the row lets others run it again.
+Metrics, intervals, baselines' scores and groups are computed anew from the transcripts; speed, size, hardware and audit
+are the submitter's word. Claims must follow from both. The transcripts are the submitter's too: those of baselines may
+not score worse than the benchmark's, and the checkpoint's digest in the row lets others run it again.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from antiphon.eval.baselines import BASELINES, NO_INPUT
+from antiphon.eval.baselines import BASELINES, EMPTY_TRANSCRIPT, NO_INPUT
 from antiphon.eval.benchmark_definition import FIXED_CONDITIONS, item_digests
-from antiphon.eval.recognition_scores import score_items, summarize_items
+from antiphon.eval.pool_runs import audits_by_fold, pooling_claim
+from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
 from antiphon.eval.result_rows import items_path, read_row
 
 TOLERANCE = 1e-9
+# Trainings on other texts have other best constants; a baseline worse than this is not the benchmark's.
+MAX_WORSE_BASELINE = 0.05  # of the defined value
 MAX_NAMED = 5  # items or numbers named in one message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 TASK = "automatic-speech-recognition"
@@ -109,6 +112,9 @@ def _item_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
         yield f"the item table has baselines that `eval/baselines.py` does not know: {', '.join(unknown)}; drop them"
     if missing := sorted(set(row["baselines"]) - set(baselines)):
         yield f"the item table lacks the answers of baselines: {', '.join(missing)}; {MEASURE_AGAIN}"
+    answers = items.get("empty_transcript.hypothesis", pd.Series(dtype=str))
+    if wrong := int((answers != EMPTY_TRANSCRIPT).sum()):
+        yield f"baseline 'empty_transcript' answers something to {wrong} items, but it must answer ''; {MEASURE_AGAIN}"
     if items[["item_id", "reference", "hypothesis"]].isna().any(axis=None):
         yield "the item table has items without an id, a reference or a hypothesis; an empty transcript is ''"
     seeds = items["seed"] if "seed" in items else pd.Series(0, index=items.index)
@@ -152,8 +158,7 @@ def _measurement_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
     if differences:
         more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
         yield f"its numbers are not what its items yield: {'; '.join(differences[:MAX_NAMED])}{more}; {MEASURE_AGAIN}"
-    if concealed := [claim for claim in summary["claims"] if claim not in row["claims"]]:
-        yield f"`claims` must say {'; '.join(map(repr, concealed))}; {MEASURE_AGAIN}"
+    yield from _claim_problems(row, [*summary["claims"], *_claims_of_trainings(row, items, summary["seeds"])])
     if conditions["group_by"] != summary["group_by"]:
         yield f"`group_by` is {conditions['group_by']!r}, but items are grouped by {summary['group_by']!r}"
     for name in ("item_ids_sha256", "split_sha256"):
@@ -161,16 +166,34 @@ def _measurement_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
             yield f"`{name}` is not that of its items; {MEASURE_AGAIN}"
 
 
+def _claim_problems(row: Mapping, required: Sequence[str]) -> Iterator[str]:
+    if concealed := [claim for claim in required if claim not in row["claims"]]:
+        yield f"`claims` must say {'; '.join(map(repr, concealed))}; {MEASURE_AGAIN}"
+    if unfounded := [claim for claim in row["claims"] if claim not in required]:
+        yield f"`claims` may not say {'; '.join(map(repr, unfounded[:MAX_NAMED]))}: nothing in the row yields that"
+
+
+def _claims_of_trainings(row: Mapping, items: pd.DataFrame, seeds: Sequence[int]) -> list[str]:
+    """What the audits of a row, pooled or not, oblige it to say."""
+    folds = row.get("folds", [])
+    trainings = [(fold["split"], fold["audit"]) for fold in folds]
+    audits = audits_by_fold(trainings or [(row["dataset"]["split"], row["conditions"]["audit"])])
+    num_known = None if None in audits.values() else sum(audits.values())
+    pooling = [pooling_claim(len(folds), len(audits), len(seeds))] if folds else []
+    return pooling + training_claims(num_known, items["speaker_id"].nunique())
+
+
 def _differences(path: str, expected, found) -> Iterator[str]:
     """Name every place where a row says other than its items yield."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in {**expected, **found}:
             yield from _differences(f"{path}.{key}", expected.get(key), found.get(key))
-    elif not _agree(expected, found):
+    elif not agree(expected, found):
         yield f"{path} is {found!r} but should be {expected!r}"
 
 
-def _agree(expected, found) -> bool:
+def agree(expected, found) -> bool:
+    """Return whether a value of a row is the expected one; numbers may differ by a rounding error."""
     numbers = [value for value in (expected, found) if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == 2:
         return abs(expected - found) <= TOLERANCE
@@ -199,6 +222,22 @@ def _definition_problems(row: Mapping, items: pd.DataFrame, definition: Mapping)
         yield f"its metric is {row['primary_metric']!r}, but {definition['primary_metric']!r} decides the benchmark"
     if missing := [name for name in definition["baselines"] if name not in row["baselines"]]:
         yield f"it lacks the benchmark's baselines {', '.join(missing)}; {MEASURE_AGAIN} that has them"
+    yield from _weak_baseline_problems(row, definition)
+
+
+def _weak_baseline_problems(row: Mapping, definition: Mapping) -> Iterator[str]:
+    """A submitter writes the transcripts of baselines too, and a weak one is easily beaten."""
+    metric = definition["primary_metric"]
+    sign = -1 if definition["metrics"][metric]["higher_is_better"] else 1
+    for name, defined in definition["baselines"].items():
+        if name not in row["baselines"]:
+            continue
+        value = row["baselines"][name]["metrics"][metric]["value"]
+        if sign * (value - defined) > MAX_WORSE_BASELINE * abs(defined):
+            yield (
+                f"its baseline {name!r} has {metric} {value:.4g}, but the benchmark's has {defined:.4g}, and at most "
+                f"{MAX_WORSE_BASELINE:.0%} worse is taken; {MEASURE_AGAIN} on the benchmark's training data"
+            )
 
 
 def _named(item_ids) -> str:

@@ -1,4 +1,4 @@
-"""Submit results to a leaderboard, after computing everything in them anew from their items.
+"""Submit results to a leaderboard, after computing metrics, intervals, baselines' scores and groups anew.
 
     python eval/submit.py runs/fsdd --to OWNER/DATASET                    all rows of a run
     python eval/submit.py results/an4_small.json --to OWNER/DATASET --pull-request
@@ -30,7 +30,7 @@ from antiphon.eval.leaderboard_places import HubPlace, PendingPlace, open_place
 from antiphon.eval.result_rows import find_rows, items_path
 from antiphon.eval.submission import NAME, SubmissionError, check_submission, read_submission
 
-MAX_CARD_BYTES = 200_000
+MAX_CARD_BYTES = 50_000  # the Space shows no larger one
 
 
 def submit(

@@ -228,7 +228,7 @@ def test_nothing_runs_what_a_file_or_a_string_says():
 
 DATA_PATTERNS = {
     "processing": ["corpora/*.yaml"],
-    "train_scripts": ["recipes/*.yaml", "recipes/studies/*.yaml", "accelerate/*.yaml"],
+    "train_scripts": ["recipes/*.yaml", "recipes/studies/*", "accelerate/*.yaml"],
     "eval": ["metrics/*/*.py", "metrics/*/README.md", "report_templates/*", "peers/*.yaml"],
 }
 

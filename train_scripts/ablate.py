@@ -4,8 +4,9 @@
     python train_scripts/ablate.py STUDY.yaml --folder runs/mine --launcher "accelerate launch --num_processes 8"
 
 Each training is a process of its own, by default with one thread, which on small models is faster than sharing one
-process's threads. Run again after a kill, it goes on where it was. Several machines that share the folder may run the
-same command at once: a training belongs to whoever locks it first.
+process's threads. With a launcher of several processes, one training runs at a time unless `--processes` says more. Run
+again after a kill, it goes on where it was. Several machines that share the folder may run the same command at once, if
+file locks (flock) reach across them: a training belongs to whoever locks it first.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from tqdm.auto import tqdm
 from antiphon.train_scripts.exclusive import claim
 from antiphon.train_scripts.progress import trained_share
 from antiphon.train_scripts.recipes import RecipeError
+from antiphon.train_scripts.run_folder import describe_environment, write_json
 from antiphon.train_scripts.study import Study, Trial
 from antiphon.train_scripts.study_results import summarize_study
 
@@ -32,14 +34,15 @@ class Workers:
     """The trainings of a study that this process has started.
 
     Args:
-        study: Says what is to be run and what is done.
-        source: The study's YAML file, which each training reads for itself.
+        study: Says what is to be run and what is done. Each training reads it from the study's folder, so that an edit
+            of the original does not change half a study.
         launcher: Words before the script, such as those of `accelerate launch`.
         threads: Of each training.
     """
 
-    def __init__(self, study: Study, source: str, launcher: list[str], threads: int):
+    def __init__(self, study: Study, launcher: list[str], threads: int):
         self.study = study
+        source = str(study.folder / "study.yaml")
         self.command = [*launcher, str(Path(__file__)), source, "--folder", str(study.folder), "--trial"]
         self.environment = {
             **os.environ,
@@ -91,7 +94,8 @@ def run_trials(study: Study, workers: Workers, processes: int) -> list[Trial]:
     failed: list[Trial] = []
     deadline = time.monotonic() + 3600 * study.budget_hours if study.budget_hours else float("inf")
     # Shares of trainings are counted, so that speed and time left are right from the first minute.
-    with tqdm(total=len(trials), unit="training", disable=None) as bar:
+    num_done = len(trials) - len(waiting)
+    with tqdm(total=len(trials), initial=num_done, unit="training", disable=None) as bar:
         while waiting or workers.running:
             for trial in workers.collect():
                 if not study.is_done(trial):
@@ -119,9 +123,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", help="a YAML file, or the name of a study that comes with the package")
     parser.add_argument("--folder", type=Path, required=True, help="where the study lives")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--processes", type=int, help="trainings at a time; one for each core, or one with a launcher")
     parser.add_argument("--threads", type=int, default=1, help="threads of each training")
-    parser.add_argument("--launcher", default=sys.executable, help="command that starts the script of a training")
+    parser.add_argument("--launcher", help="command that starts the script of a training, such as accelerate launch")
     parser.add_argument("--log", type=Path, default=Path("EXPERIMENTS.md"), help="log of experiments to grow")
     parser.add_argument("--summarize", action="store_true", help="train nothing, compare what is done")
     parser.add_argument("--trial", nargs=3, metavar=("VARIANT", "FOLD", "SEED"), help=argparse.SUPPRESS)
@@ -141,12 +145,24 @@ def main() -> None:
             print(f"note: {variant} changes {len(changes)} things at once: {', '.join(changes)}")
     failed = []
     if not options.summarize:
-        workers = Workers(study, options.study, shlex.split(options.launcher), options.threads)
+        if missing := study.missing_checkpoints():
+            starts = "; ".join(f"{variant} from {start}" for variant, start in missing.items())
+            sys.exit(
+                f"error: nothing to start from: {starts}. Train these checkpoints first; the study's head says how."
+            )
+        launcher = shlex.split(options.launcher) if options.launcher else [sys.executable]
+        workers = Workers(study, launcher, options.threads)
+        processes = options.processes or (1 if options.launcher else os.cpu_count() or 1)
         try:
-            failed = run_trials(study, workers, options.processes)
+            failed = run_trials(study, workers, processes)
         finally:
             workers.stop()
-    print(summarize_study(study, options.log))
+    command = ["ablate.py", options.study, "--folder", str(options.folder)]
+    write_json(study.folder / "environment.json", {**describe_environment(), "command": command})
+    try:
+        print(summarize_study(study, options.log))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     if failed:
         logs = ", ".join(str(study.run_folder(trial).path / "log.txt") for trial in failed)
         sys.exit(f"error: {len(failed)} trainings failed; see {logs}")

@@ -1,14 +1,18 @@
 """Studies: a baseline recipe, variants that each change one thing, seeds, and folds of a corpus to measure them on."""
 
 import copy
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
 import yaml
+from accelerate import PartialState
 from datasets import Dataset
 
+from antiphon.eval.hub_errors import is_repository_id
 from antiphon.eval.selection import where
 from antiphon.processing.corpora import (
     item_ids,
@@ -28,6 +32,17 @@ FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0}
 VALIDATION_DEFAULTS = {"fraction": None, "where": []}
 
 
+PACKAGED_STUDIES = Path(__file__).parent / "recipes" / "studies"
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+SET_BY_STUDY = ("run.seed", "run.folder", "data.validation", "training.run_name", "training.project")
+
+
+def _check_folder_name(name, what: str) -> None:
+    """Variants and folds become folders."""
+    if not isinstance(name, str) or not FOLDER_NAME.fullmatch(name):
+        raise RecipeError(f"the {what} {name!r} must be a word of letters, digits, dots, dashes and underscores.")
+
+
 @dataclass(frozen=True)
 class Trial:
     """One training of a study."""
@@ -41,12 +56,17 @@ class Trial:
         return f"runs/{self.variant}/{self.fold}/seed{self.seed}"
 
 
+def _placeless(recipe: dict, trial: Trial) -> str:
+    """A trial's recipe wherever its study lies."""
+    return json.dumps(recipe, sort_keys=True).replace(recipe["run"]["folder"].removesuffix(trial.folder), "")
+
+
 @dataclass(frozen=True)
 class Study:
     """A study and the folder that it fills.
 
     Args:
-        name: Of the study and its benchmark: the stem of the YAML file.
+        name: Of the study and its benchmark; the stem of the YAML file where it gives none.
         folder: Where the study lives.
         recipe: The recipe that all variants share, with `overrides` that hold for each of them.
         corpus, where: The corpus, and conditions on the rows that the study may see at all.
@@ -60,6 +80,7 @@ class Study:
         metric: The metric that decides.
         decodings: What each checkpoint is measured with, the deciding one first.
         budget_hours: After so long no training begins.
+        peers, prose: For the report: related numbers, and a Markdown file by this path or beside the packaged studies.
     """
 
     name: str
@@ -78,6 +99,8 @@ class Study:
     metric: str = "wer"
     decodings: list[str] = field(default_factory=lambda: ["greedy"])
     budget_hours: float | None = None
+    peers: str | None = None
+    prose: str | None = None
 
     @classmethod
     def load(cls, source: str | Path, folder: str | Path) -> "Study":
@@ -92,23 +115,37 @@ class Study:
         Raises:
             RecipeError: for a key, variant, fold or value that cannot be used.
         """
-        keys = [item for item in fields(cls) if item.name not in ("name", "folder")]
+        keys = [item for item in fields(cls) if item.name != "folder"]
         required = [item.name for item in keys if item.default is MISSING and item.default_factory is MISSING]
-        given = load_study(source, [item.name for item in keys], required)
+        given = load_study(source, [item.name for item in keys], set(required) - {"name"})
         given["folds"] = with_defaults(given["folds"], FOLD_DEFAULTS, "`folds`")
         given["validation"] = with_defaults(given["validation"], VALIDATION_DEFAULTS, "`validation`")
-        study = cls(name=Path(source).stem, folder=Path(folder), **given)
+        study = cls(**{"name": Path(source).stem, **given, "folder": Path(folder)})
         study._check()
         return study
 
     def _check(self) -> None:
         check_keys([self.task], TASKS, "the tasks")
         check_keys(self.decodings, DECODINGS, "the decodings")
-        if self.baseline not in self.variants:
-            raise RecipeError(f"`baseline` is {self.baseline!r} but `variants` are {', '.join(self.variants)}.")
+        check_keys([self.metric], TASKS[self.task].metrics, "the metrics")
+        if not isinstance(self.variants, dict) or self.baseline not in self.variants:
+            raise RecipeError(
+                f"`baseline` is {self.baseline!r} but `variants` are {', '.join(map(str, self.variants))}."
+            )
         if bool(self.validation["fraction"]) == bool(self.validation["where"]):
             raise RecipeError("`validation` needs either a `fraction` of the training groups or a `where` condition.")
+        is_list = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
+        if not is_list or not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise RecipeError(f"`seeds` is {self.seeds!r} but must list different whole numbers, such as [0, 1, 2].")
+        if not self.decodings:
+            raise RecipeError(f"`decodings` is empty; name one or more of {', '.join(DECODINGS)}.")
+        if self.budget_hours is not None and not isinstance(self.budget_hours, int | float):
+            raise RecipeError(f"`budget_hours` is {self.budget_hours!r} but must be a number.")
         for variant in self.variants:
+            _check_folder_name(variant, "variant")
+            for key in self.changes(variant):
+                if key.startswith(SET_BY_STUDY):
+                    raise RecipeError(f"`{key}` cannot be a variant: the study sets it for every training.")
             self.variant_recipe(variant)
 
     @property
@@ -139,6 +176,8 @@ class Study:
             tests = {fold.group: fold.test for fold in leave_one_group_out(self.rows, by)}
         else:
             tests = split_by_group(self.rows, {f"fold{index}": 1 / number for index in range(number)}, by=by, seed=seed)
+        for name in tests:
+            _check_folder_name(name, "fold")
         return {name: self._split(test, by, seed) for name, test in tests.items()}
 
     def _split(self, test: list[str], by: str, seed: int) -> dict[str, list[str]]:
@@ -158,11 +197,12 @@ class Study:
     def write(self) -> None:
         """Stores the study, its baseline recipe and its splits.
 
-        More seeds, variants or hours may be asked for later than at first; finished trainings stay what they were, as
-        their own recipes prove.
+        More seeds, variants or hours may be asked for later than at first. What is trained already must be what the
+        study says now, or its results would stand under a description that is not theirs.
 
         Raises:
-            RecipeError: if the folder holds a study of other data or with another baseline.
+            RecipeError: if the folder holds a study of other data or with another baseline, or a training by another
+                recipe.
         """
         file = self.folder / "study.yaml"
         settings = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
@@ -180,6 +220,13 @@ class Study:
                 save_split(self.split_file(name), split)
             elif load_split(self.split_file(name)) != split:
                 raise RecipeError(f"{self.split_file(name)} holds another split; choose another folder, or delete it.")
+        for trial in self.trials():
+            run = self.run_folder(trial)
+            if run.is_trained and _placeless(run.recipe, trial) != _placeless(self.trial_recipe(trial), trial):
+                raise RecipeError(
+                    f"{run.path} was trained with another recipe than the study has now; rename the variant, or delete "
+                    "that folder."
+                )
 
     def variant_recipe(self, variant: str) -> dict:
         """The resolved recipe of a variant, of no fold and seed yet."""
@@ -189,6 +236,22 @@ class Study:
                 set_value(recipe, key, value)
         set_value(recipe, "run.folder", str(self.folder))
         return self.task_functions.resolve(recipe)
+
+    @property
+    def prose_file(self) -> Path | None:
+        """What a person wrote for the report."""
+        if self.prose is None or Path(self.prose).is_file():
+            return self.prose and Path(self.prose)
+        return PACKAGED_STUDIES / self.prose
+
+    def missing_checkpoints(self) -> dict[str, str]:
+        """Variants that start from a checkpoint that is neither here nor named like one on the Hub."""
+        starts = {variant: self.variant_recipe(variant)["run"]["initialize_from"] for variant in self.variants}
+        return {
+            variant: start
+            for variant, start in starts.items()
+            if start and not Path(start, "config.json").is_file() and not is_repository_id(start)
+        }
 
     def changes(self, variant: str) -> list[str]:
         """Dotted keys that a variant changes; a comparison can blame its outcome on one only."""
@@ -230,8 +293,15 @@ class Study:
         return all((results / f"{benchmark}.json").is_file() for benchmark in self.benchmarks)
 
     def run_trial(self, trial: Trial) -> None:
-        """Trains and measures, going on from wherever an earlier attempt was killed."""
+        """Trains and measures, going on from wherever an earlier attempt was killed.
+
+        Of several processes that train together the first one measures, when all have written what they write.
+        """
         run = self.task_functions.train(self.trial_recipe(trial))
+        state = PartialState()
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return
         self.task_functions.measure(
             run,
             select_ids(self.rows, self.splits[trial.fold]["test"]),

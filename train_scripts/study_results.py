@@ -67,7 +67,7 @@ def summarize_study(study: Study, log: Path) -> str:
     rows = {benchmark: [pool_variant(study, variant, benchmark) for variant in order] for benchmark in study.benchmarks}
     comparisons = compare_systems([load_system(path) for path in rows[study.benchmarks[0]]], metric=study.metric)
     write_comparisons(comparisons, study.folder)
-    write_report(study.folder)
+    write_report(study.folder, peers=study.peers, prose=study.prose_file)
     for comparison in comparisons:
         record_comparison(study, comparison, log)
     missing = [variant for variant in study.variants if len(complete_seeds(study, variant)) < len(study.seeds)]

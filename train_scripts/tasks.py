@@ -7,6 +7,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from antiphon.eval.benchmark_recognition import benchmark_recognition
+from antiphon.eval.recognition_scores import METRIC_COLUMNS
 from antiphon.train_scripts import train_conformer
 from antiphon.train_scripts.recognition_data import load_sources
 from antiphon.train_scripts.run_folder import RunFolder
@@ -24,11 +25,13 @@ class Task:
         train: Trains a resolved recipe, or goes on with it, and returns its run folder.
         measure: Measures the run's checkpoint on test items and writes one row for each decoding into its results:
             `measure(run, test, name=..., corpus=..., split=..., decodings=...)`.
+        metrics: What its rows hold.
     """
 
     resolve: Callable[[dict], dict]
     train: Callable[[dict], RunFolder]
     measure: Callable[..., None]
+    metrics: Sequence[str]
 
 
 def benchmark_name(name: str, decoding: str) -> str:
@@ -56,4 +59,6 @@ def measure_recognition(
         )
 
 
-TASKS = {"recognition": Task(train_conformer.resolve, train_conformer.train, measure_recognition)}
+TASKS = {
+    "recognition": Task(train_conformer.resolve, train_conformer.train, measure_recognition, tuple(METRIC_COLUMNS))
+}

@@ -9,6 +9,7 @@ WARNING = (
     "The best value of a search is optimistic: it was chosen because it is the best on the validation items. "
     "Test rows are refused here; measure the best recipe once on the untouched test split, or on fresh folds."
 )
+TEST_NAMES = ("test", "eval")  # and what begins so, such as test-clean or evaluation
 REMEDY = "a search never sees them: hold validation rows out of the training split, e.g. with `where`."
 
 
@@ -36,4 +37,4 @@ def refuse_test_rows(rows: Dataset, section: str) -> None:
 
 
 def _is_test(split: str | None) -> bool:
-    return split is not None and split.lower().startswith("test")
+    return split is not None and split.lower().startswith(TEST_NAMES)

@@ -37,8 +37,9 @@ Reload this page afterwards."""
 SUBMIT = """```sh
 python eval/submit.py RUN --to {place}
 ```
-computes everything in the rows of a run anew from its items, refuses what does not agree, and adds the rest. On the
-Hub, `--pull-request` proposes rows for a dataset of somebody else."""
+computes metrics, intervals, baselines' scores and groups anew from the transcripts; speed, size, hardware and audit are
+the submitter's word. It refuses rows that do not agree, and adds the rest. On the Hub, `--pull-request` proposes
+rows for a dataset of somebody else."""
 CSS = """
 #table { overflow-x: auto; }
 #table tr, .system tr, #card tr { border: none; }

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from markdown_it import MarkdownIt
 
-MAX_CARD_BYTES = 200_000
+MAX_CARD_BYTES = 50_000
 METADATA = re.compile(r"\A\s*---\r?\n.*?\r?\n---\s*(?:\r?\n|\Z)", re.DOTALL)
 
 

@@ -36,11 +36,9 @@ class Folder:
         return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in paths[:MAX_ENTRIES]}
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
-        """The first bytes of a file; None where there is none."""
-        if not (self.folder / path).is_file():
-            return None
-        with (self.folder / path).open("rb") as file:
-            return file.read(max_bytes)
+        """A file that is no larger than `max_bytes`; None where there is none."""
+        file = self.folder / path
+        return file.read_bytes() if file.is_file() and file.stat().st_size <= max_bytes else None
 
 
 class Dataset:

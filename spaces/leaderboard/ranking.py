@@ -25,6 +25,7 @@ nothing tells them apart from the best of them.
 
 - *Shown to be better* means: in the paired comparison that a row carries, both systems on the same items and whole
   groups of items resampled, the 95 % interval of the difference excludes zero.
+- It may rest on one training of each system, which says nothing about training anew.
 - Where no row carries that comparison, the two 95 % intervals must not overlap. This is approximate and cautious:
   systems whose intervals overlap somewhat may still differ.
 - With fewer than {MIN_GROUPS} groups (speakers, pieces, conversations) nobody is shown to be better: so few say too
@@ -132,11 +133,8 @@ def is_shown_better(first: Entry, other: Entry) -> bool:
 def _paired_difference(first: Entry, other: Entry) -> tuple[float, float] | None:
     """The interval of `first` minus `other`, where the row of either carries the comparison."""
     for own, reference, sign in ((first, other, 1), (other, first, -1)):
-        for comparison in own.row.get("comparisons", []):
-            same = comparison.get("reference_checkpoint_sha256") == reference.row.get("checkpoint_sha256")
-            ends = [comparison.get(end) for end in ("low", "high")]
-            if same and comparison.get("metric") == own.metric and all(isinstance(end, int | float) for end in ends):
-                return sign * ends[0], sign * ends[1]
+        if (ends := own.differences.get(reference.row.get("checkpoint_sha256"))) is not None:
+            return sign * ends[0], sign * ends[1]
     return None
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 MAX_ROW_BYTES = 1_000_000
@@ -12,7 +13,9 @@ MAX_ENTRIES = 1000  # groups, claims, comparisons of a row
 NO_INPUT = "no_input"
 # What a row must hold, and as what.
 PARTS = {"benchmark": str, "dataset": dict, "metrics": dict, "baselines": dict, "conditions": dict, "claims": list}
-OPTIONAL_PARTS = {"groups": dict, "model": dict, "speed": dict, "seeds": list, "comparisons": list}
+OPTIONAL_PARTS = {
+    "checkpoint_sha256": str, "groups": dict, "model": dict, "speed": dict, "seeds": list, "comparisons": list,
+}  # fmt: skip
 
 
 class RowError(ValueError):
@@ -42,6 +45,20 @@ class Entry:
     def result(self) -> dict:
         """Value, interval, unit and direction of the metric that decides."""
         return self.row["metrics"][self.metric]
+
+    @cached_property
+    def differences(self) -> dict[str, tuple[float, float]]:
+        """Intervals of this system minus others by the metric that decides, by checkpoint of the other."""
+        differences = {}
+        for comparison in self.row.get("comparisons", []):
+            reference, ends = (
+                comparison.get("reference_checkpoint_sha256"),
+                (comparison.get("low"), comparison.get("high")),
+            )
+            is_usable = isinstance(reference, str) and all(map(is_number, ends))
+            if is_usable and comparison.get("metric") == self.metric:
+                differences[reference] = ends
+        return differences
 
 
 def read_entry(path: str, data: bytes) -> Entry:

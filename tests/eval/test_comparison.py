@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from measured_rows import measure
 
+from antiphon.eval import comparison_words
 from antiphon.eval.comparison import System, compare_systems, comparison_table, load_system
+from antiphon.eval.power import PowerEstimate
 
 SPEAKERS = ["ann", "bea", "cat", "dot", "eve", "fay"]
 NUM_WORDS = 20
@@ -117,6 +119,34 @@ def test_cannot_tell_names_how_many_more(rates):
     assert comparison["verdict"] == "cannot tell"
     assert comparison["more_groups_needed"] > 0
     assert "more speakers would" in comparison["sentence"]
+    guess = comparison_words.round_up(comparison["more_groups_needed"])
+    assert comparison["warnings"] == [f"{guess} is a rough guess: it takes the observed difference for the true one"]
+
+
+def judge(**changed):
+    """Verdict and sentence on accuracies near 1 that hardly differ."""
+    comparison = {"value": 0.0, "low": -0.001, "high": 0.001, "holm_p_value": 0.9, "num_groups": 30, "unit": "ratio"}
+    comparison |= {"higher_is_better": True, "reference_value": 0.979, **changed}
+    needed = PowerEstimate(31, limited_by_trainings=False, power_now=0.5)
+    return comparison_words.verdict(comparison, needed, margin=None, noun="speaker")[:2]
+
+
+def test_a_tenth_of_the_errors_left_is_the_margin_of_accuracies():
+    assert judge()[0] == "equivalent"
+    assert judge(low=-0.003) == ("cannot tell", "cannot tell: about 1 more speaker would")
+    assert judge(low=-0.003, higher_is_better=False)[0] == "equivalent"
+    assert judge(low=-0.003, unit="words")[0] == "equivalent"
+    assert judge(low=-0.003, reference_value=0.05)[0] == "equivalent"
+
+
+def test_an_interval_without_0_is_not_equivalent_unless_a_margin_says_so():
+    sentence = "cannot tell: a small difference by the interval, not by the test (p = 0.07)"
+    assert judge(value=-0.001, low=-0.002, high=-0.0001, holm_p_value=0.07) == ("cannot tell", sentence)
+
+
+def test_one_speaker_says_nothing(rates):
+    (comparison,) = compare_systems([make_system(name, rates[:1]) for name in ("first", "second")])
+    assert comparison["warnings"][0].startswith("1 speaker says nothing about a population")
 
 
 def test_trainings_that_differ_too_much_are_named(rates):
@@ -132,9 +162,8 @@ def test_one_training_each_is_warned_about(rates):
     first, second = (make_system(name, rates, seeds=[1]) for name in ("first", "second"))
     assert compare_systems([first, second])[0]["warnings"] == ["one training each: says nothing about training anew"]
     thrice = make_system("thrice", rates)
-    assert compare_systems([first, thrice])[0]["warnings"] == [
-        "one training of first: says nothing about training it anew"
-    ]
+    warnings = compare_systems([first, thrice])[0]["warnings"]
+    assert warnings[0] == "one training of first: says nothing about training it anew"
 
 
 def test_holm_counts_the_family(plain, rates):

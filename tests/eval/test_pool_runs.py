@@ -27,7 +27,9 @@ def test_pooled_folds_equal_one_measurement(folds, tmp_path):
     assert row["speed"] == {"real_time_factor": pytest.approx(0.1), "audio_seconds": 12.0}
 
 
-def test_one_fold_cannot_tell_but_six_together_can(folds):
+def test_one_fold_cannot_tell_but_six_together_can(tmp_path):
+    wrong = dict.fromkeys(WRONG, 0) | {"dot": 1}
+    folds = [measure(tmp_path / speaker / "results", "fold", wrong, [speaker]) for speaker in wrong]
     assert read_row(folds[0])["baselines"]["best_constant_transcript"]["beaten"] is None
     row, _ = pool_runs(folds, "leave_one_out")
     baseline = row["baselines"]["best_constant_transcript"]
@@ -106,12 +108,19 @@ def test_unfinished_and_unseeded_trainings_are_refused(trainings, folds):
 
 def test_other_packages_or_references_are_refused(trainings, tmp_path):
     other = measure(tmp_path / "other", "fold", {"ann": 0}, ["ann"], seeds=[3], packages={"torch": "3"})
-    with pytest.raises(ValueError, match="differ in packages"):
+    with pytest.raises(ValueError, match=r"differ in packages\.torch: \['2', '3'\]"):
         pool_runs([trainings[0], other], "folds")
     items_file = items_path(trainings[1].parent, trainings[1].stem)
     pd.read_parquet(items_file).assign(reference="nine").to_parquet(items_file)
     with pytest.raises(ValueError, match="two references of 'ann_"):
         pool_runs(trainings[:2], "folds")
+
+
+def test_builds_and_packages_that_change_nothing_may_differ(tmp_path):
+    versions = {"ann": {"torch": "2.1+cpu", "python": "3.12.1"}, "bea": {"torch": "2.1+cu130", "python": "3.12.2"}}
+    paths = [measure(tmp_path / name, "fold", WRONG, [name], packages=own) for name, own in versions.items()]
+    row, _ = pool_runs(paths, "folds")
+    assert row["conditions"]["packages"] == versions["ann"]
 
 
 def test_command_line_writes_a_row(folds, tmp_path, capsys):

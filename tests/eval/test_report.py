@@ -119,6 +119,7 @@ def test_a_changed_row_changes_every_place_that_quotes_it(study):
 
 def test_the_verdict_table_holds_the_comparison(original):
     text = markdown_of(original)
+    assert "intervals, which resample each speaker as a whole and are widened for training anew." in text
     name, p_value = "both against plain, wer of words", "0.2500 (cannot be below 0.2500)"
     assert f"| {name} | -41.67 points (-50.00 to -25.00) | – | {p_value} | cannot tell (3 speakers) | " in text
     assert "- both against plain, wer of words: cannot tell (3 speakers)" in text

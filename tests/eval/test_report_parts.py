@@ -1,15 +1,18 @@
 """Parts of a report by themselves: alignment, worst items, curves, spectrogram, typed numbers, peers, escaping."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from small_study import comparison
 
 from antiphon.eval.report_blocks import Alignment
 from antiphon.eval.report_failures import align, worst_items
 from antiphon.eval.report_figures import log_mel_decibels, median_curve
 from antiphon.eval.report_markdown import aligned_text, escape
-from antiphon.eval.report_numbers import typed_numbers
+from antiphon.eval.report_numbers import collect_numbers, typed_numbers
 from antiphon.eval.report_peers import PEERS, peers_blocks, read_peers
 from antiphon.eval.report_source import ReportError, Run
 
@@ -91,6 +94,15 @@ def test_spectrogram_shows_a_tone_at_its_frequency(sampling_rate):
 )
 def test_typed_numbers_stand_beside_the_name_of_a_metric(prose, found):
     assert typed_numbers(prose, {"wer", "cer"}) == found
+
+
+def test_prose_quotes_p_as_the_table_does():
+    corrected = comparison() | {"p_value": 0.02, "holm_p_value": 0.04}
+    alone = {key: value for key, value in corrected.items() if key != "holm_p_value"} | {"system": "alone"}
+    numbers = collect_numbers(SimpleNamespace(rows={}, comparisons=[corrected, alone], runs=[]))
+    assert numbers["comparisons.words.both_minus_plain.wer"].text.endswith(", p = 0.0400")
+    assert numbers["comparisons.words.alone_minus_plain.wer"].text.endswith(", p = 0.0200")
+    assert numbers["comparisons.words.both_minus_plain.wer.p_value"].value == 0.02
 
 
 def test_packaged_peers_are_complete_and_shown_in_their_order():

@@ -107,6 +107,20 @@ def test_few_speakers_are_all_shown_with_their_mean(cards):
     assert "- plain: NOT BETTER THAN HEARING NOTHING" in section
 
 
+def test_the_baseline_of_a_study_is_told_from_those_of_the_table(tmp_path):
+    path = measure(tmp_path / "baseline" / "results", "words_test", dict.fromkeys(SPEAKERS, 3), SPEAKERS)
+    section = results_section([path])
+    assert "\n| baseline (study) | 75.00 % " in section
+    assert "- baseline (study): NOT BETTER THAN HEARING NOTHING" in section
+
+
+def test_several_trainings_widen_the_intervals(cards, tmp_path):
+    assert "intervals resample each speaker as a whole; " in results_section(find_rows(cards))
+    measure(tmp_path / "twice" / "results", "words_test", FEW_ERRORS, SPEAKERS, seeds=[1, 2])
+    section = results_section(find_rows([tmp_path / "twice"]))
+    assert "intervals resample each speaker as a whole and are widened for training anew; " in section
+
+
 def test_many_speakers_are_not_listed(tmp_path):
     many = [f"s{index}" for index in range(12)]
     measure(tmp_path / "m" / "results", "words_test", dict.fromkeys(many, 0), many)

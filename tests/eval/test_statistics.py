@@ -235,9 +235,9 @@ def test_few_groups_allow_no_claim_about_a_population():
     [
         (np.zeros(6), SIX_SPEAKERS, True, None),
         (np.full(6, 5.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING (p = 1 over 6 speakers)"),
-        (np.full(6, 9.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING"),  # significantly worse
+        (np.full(6, 9.0), SIX_SPEAKERS, False, "NOT BETTER THAN HEARING NOTHING: worse (p = 0.031 over 6 speakers)"),
         (np.zeros(6), list("aabbcc"), None, "cannot tell from 3 speakers"),
-        (np.full(6, 9.0), list("aabbcc"), False, "NOT BETTER THAN HEARING NOTHING"),
+        (np.full(6, 9.0), list("aabbcc"), False, "NOT BETTER THAN HEARING NOTHING (p = 0.25 over 3 speakers)"),
     ],
 )
 def test_verdict_against_the_baseline(errors, groups, beaten, claim):
@@ -245,8 +245,30 @@ def test_verdict_against_the_baseline(errors, groups, beaten, claim):
     test = statistics.paired_permutation_test(errors, baseline, groups)
     difference = statistics.bootstrap_difference(errors, baseline, groups)
     assert statistics.is_better(difference, test, higher_is_better=False) is beaten
-    claims = statistics.baseline_claims(beaten, test)
+    claims = statistics.baseline_claims(difference, test, higher_is_better=False)
     assert claims == [] if claim is None else claims[0].startswith(claim)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_p_is_1_where_groups_do_not_vary_but_trainings_or_another_grouping_do(crossed):
+    speakers, others = np.tile(np.arange(14), 20), np.repeat(np.arange(20), 14)
+    fewer = -0.1 - 0.02 * others
+    groups, seeds = ([speakers, others], None) if crossed else (speakers, others)
+    # Of crossed groupings the one that varies is exchanged, and finds the difference.
+    test = statistics.paired_permutation_test(fewer, np.zeros(280), groups, training_seeds=seeds)
+    assert test.p_value == (test.smallest_p_value if crossed else 1.0)
+    alike = statistics.paired_permutation_test(np.full(280, -0.5), np.zeros(280), speakers, training_seeds=others)
+    assert alike.p_value < 0.001
+
+
+@pytest.mark.parametrize("low_high", [(0.1, 0.9), (-0.1, 1.1), (0.0, 1.0), (np.nan, np.nan)])
+def test_better_takes_an_interval_without_0(low_high):
+    difference = statistics.Interval(0.5, *low_high, 14, 28)
+    test = statistics.PermutationTest(0.0002, 0.0001, 14, exact=False)
+    better = low_high[0] > 0
+    assert statistics.is_better(difference, test, higher_is_better=True) is better
+    claim = "NOT BETTER THAN HEARING NOTHING (p = 0.0002 over 14 speakers, but the interval does not exclude 0)"
+    assert statistics.baseline_claims(difference, test, higher_is_better=True) == ([] if better else [claim])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from leaderboards import SPEAKERS, edit_items, edit_row, write_run
 
 from antiphon.eval.benchmark_definition import define_benchmark
+from antiphon.eval.pool_runs import pool_runs
+from antiphon.eval.result_rows import write_row
 from antiphon.eval.submission import SubmissionError, check_measurement, check_submission, read_submission
 
 ITEM = "speaker00_two.wav"
@@ -100,6 +102,43 @@ def test_a_claim_may_not_be_concealed(tmp_path):
         check(path)
 
 
+@pytest.mark.parametrize(
+    ("audit", "claim"),
+    [
+        (None, "training data not given"),
+        ({"num_shared_groups": 3}, "measures known voices: 3 of 12 test speakers are also in training"),
+    ],
+)
+def test_what_an_audit_found_may_not_be_concealed(path, audit, claim):
+    edit_row(path, lambda row: row["conditions"].update(audit=audit))
+    with pytest.raises(SubmissionError, match=f"`claims` must say '{claim}"):
+        check(path)
+
+
+def test_a_pooled_row_counts_the_known_voices_of_its_folds(tmp_path):
+    runs = [
+        write_run(tmp_path / f"{fold}-{seed}", speakers=SPEAKERS[6 * fold :][:6], known=known, seeds=[seed])
+        for fold, seed, known in ((0, 0, 1), (0, 1, 2), (1, 0, 4), (1, 1, 3))
+    ]
+    for number, run in enumerate(runs):
+        edit_row(run, lambda row, fold=number // 2: row["dataset"].update(split=f"fold{fold} of 2"))
+    path = write_row(*pool_runs(runs, "digits"), tmp_path / "pooled")
+    claims = json.loads(path.read_text())["claims"]
+    assert claims[0] == "pooled over 4 checkpoints, one for each of 2 folds and 2 seeds"
+    assert claims[-1] == "measures known voices: 6 of 12 test speakers are also in training"
+    check(path)
+    edit_row(path, lambda row: row["claims"].pop())
+    with pytest.raises(SubmissionError, match="`claims` must say 'measures known voices: 6 of 12"):
+        check(path)
+
+
+@pytest.mark.parametrize("claim", ["THE BEST OF ALL", "pooled over 6 checkpoints, one for each fold"])
+def test_a_claim_without_ground_is_refused(path, claim):
+    edit_row(path, lambda row: row["claims"].append(claim))
+    with pytest.raises(SubmissionError, match=f"`claims` may not say '{claim}': nothing in the row yields that"):
+        check(path)
+
+
 def repeat_item(items):
     return pd.concat([items, items[items["item_id"] == ITEM]])
 
@@ -116,6 +155,7 @@ FORGED_ITEMS = {
     "no column": (lambda items: items.drop(columns="reference"), "the item table lacks reference"),
     "no answers": (lambda items: items.drop(columns=ANSWERS), f"lacks the answers of baselines: {CONSTANT}"),
     "unknown": (lambda items: items.assign(**{"oracle.hypothesis": ""}), "`eval/baselines.py` does not know: oracle"),
+    "no silence": (lambda items: items.assign(**{"empty_transcript.hypothesis": "x"}), "something to 48 items, but"),
     "one less": (lambda items: items[items["item_id"] != ITEM], r"metrics\.wer\.value is 0\.375 but should be 0\.38"),
 }  # fmt: skip
 
@@ -182,6 +222,25 @@ def test_what_was_measured_on_something_else_is_refused(tmp_path, definition, op
     check(path)
     with pytest.raises(SubmissionError, match=message):
         check(path, definition)
+
+
+def test_a_baseline_weaker_than_the_benchmarks_is_refused(tmp_path, definition):
+    path = write_run(tmp_path / "forger", 4, constant="zzz yyy", nearest=["one", "two", "two", "four"])
+    assert json.loads(path.read_text())["baselines"][CONSTANT]["beaten"] is True
+    check(path)
+    with pytest.raises(SubmissionError, match=f"its baseline '{CONSTANT}' has wer 2, but the benchmark's has 0.75"):
+        check(path, definition)
+
+
+@pytest.mark.parametrize(("metric", "defined", "is_taken"), [
+    ("wer", 0.72, True), ("wer", 0.71, False), ("wer", 2.0, True),
+    ("accuracy", 0.26, True), ("accuracy", 0.27, False), ("accuracy", 0.1, True),
+])  # fmt: skip
+def test_a_baseline_may_be_five_percent_worse_or_any_better(path, definition, metric, defined, is_taken):
+    definition |= {"corpus": "letters", "primary_metric": metric, "baselines": {CONSTANT: defined}}
+    with pytest.raises(SubmissionError, match="its corpus is 'words'") as caught:
+        check(path, definition)
+    assert any(CONSTANT in problem for problem in caught.value.problems) != is_taken
 
 
 def test_other_groups_of_the_same_items_are_refused(path, definition):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 from datasets import load_dataset
-from leaderboards import edit_row, write_board, write_run
+from leaderboards import SPEAKERS, edit_row, write_board, write_run
 
 import antiphon.eval.define_benchmark as define_benchmark
 import antiphon.eval.submit as submit
@@ -50,7 +50,7 @@ def test_a_definition_is_what_the_hub_and_a_submission_need(board):
     row = json.loads((board / "rows/digits/first.json").read_text())
     assert definition["conditions"]["split_sha256"] == row["conditions"]["split_sha256"]
     assert definition["metrics"]["wer"] == {"unit": "ratio", "higher_is_better": False, "columns": ["errors", "words"]}
-    assert (definition["num_items"], definition["baselines"]) == (48, ["best_constant_transcript"])
+    assert (definition["num_items"], definition["baselines"]) == (48, {"best_constant_transcript": 0.75})
     assert read_definition((board / "eval.yaml").read_text(), "letters") is None
 
 
@@ -168,6 +168,18 @@ def test_a_forged_comparison_is_refused(board, tmp_path):
     submit.submit(path, str(board), check_only=True)
     edit_row(path, lambda row: row["comparisons"][0].update(low=-0.4, high=-0.3))
     with pytest.raises(SubmissionError, match="its comparison with 'first' is not what the items of both yield"):
+        submit.submit(path, str(board), check_only=True)
+
+
+def test_comparisons_over_one_group_have_no_interval_and_may_come_again(tmp_path):
+    runs = {name: write_run(tmp_path / name, wrong, speakers=SPEAKERS[:1]) for name, wrong in (("a", 1), ("b", 2))}
+    board = write_board(tmp_path / "board", runs)
+    path = board / "rows/digits/b.json"
+    [comparison] = json.loads(path.read_text())["comparisons"]
+    assert comparison["low"] is None
+    submit.submit(path, str(board), check_only=True)
+    edit_row(path, lambda row: row["comparisons"][0].update(low=0.1))
+    with pytest.raises(SubmissionError, match="its comparison with 'a' is not what the items of both yield"):
         submit.submit(path, str(board), check_only=True)
 
 

@@ -86,6 +86,7 @@ BAD_ROWS = {
     "interval": (make_row(metrics={"wer": metric(0.1, "low", 0.2)}), "has 'low' as low end"),
     "direction": (make_row(metrics={"wer": {"value": 0.1}}), "does not say whether higher is better"),
     "decides": (make_row(primary_metric="cer"), "its metric that decides, 'cer', was not measured"),
+    "checkpoint": (make_row(checkpoint_sha256=["a"]), "its 'checkpoint_sha256' is missing or no str"),
     "no baseline": (make_row(baselines={}), "it has no baseline, so its numbers mean nothing yet"),
     "simple": (make_row(baselines={"x": {"metrics": {}, "kind": "simple"}}), "no baseline that hears nothing"),
     "baseline": (make_row(baselines={"x": {"metrics": {}}}), "its baseline 'x' has no number as value"),
@@ -154,6 +155,24 @@ def test_a_paired_comparison_may_also_show_no_difference(space):
     # Of another checkpoint it says nothing.
     rows["second"]["comparisons"][0]["reference_checkpoint_sha256"] = "an older one"
     assert shown(rank(space, **rows)[0])[:2] == [("1", "first"), ("2", "second")]
+
+
+def test_comparisons_of_a_row_are_gone_through_once_for_all_pairs(space):
+    class Counted(list):
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return super().__iter__()
+
+    comparisons = [{"reference_checkpoint_sha256": ["no digest"], "metric": "wer", "low": -1, "high": -0.5}]
+    entries = [
+        space("rows").Entry(f"s{n}", f"s{n}.json", make_row(0.1, 0.2 + n, primary_metric="wer",
+                                                            comparisons=Counted(comparisons)))
+        for n in range(5)
+    ]  # fmt: skip
+    space("ranking").rank_entries(entries)
+    assert [entry.row["comparisons"].passes for entry in entries] == [1] * 5
 
 
 def test_six_speakers_rank_nobody(space):
@@ -265,6 +284,24 @@ def test_a_folder_is_read_with_its_bad_files_listed(space, tmp_path):
     assert "<h1>A card</h1>" in board.card(board.entries[0])
     (tmp_path / "rows" / "digits" / "good.md").unlink()
     assert board.card(board.entries[0]) == "<p>Nobody has put a card beside this result.</p>"
+
+
+@pytest.mark.parametrize(("size", "is_shown"), [(50_000, True), (50_001, False)])
+def test_a_card_may_have_50_kb(space, tmp_path, size, is_shown):
+    (tmp_path / "rows" / "digits").mkdir(parents=True)
+    (tmp_path / "rows" / "digits" / "good.json").write_text(json.dumps(make_row()))
+    (tmp_path / "rows" / "digits" / "good.md").write_text("x" * size)
+    board = space("board").Board(space("places").open_place(str(tmp_path)))
+    board.refresh()
+    assert ("xxx" in board.card(board.entries[0])) == is_shown
+
+
+def test_the_page_says_what_is_computed_anew_and_what_a_rank_leaves_open(space):
+    pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
+    text = " ".join(space("app").SUBMIT.split())
+    assert "metrics, intervals, baselines' scores and groups anew from the transcripts" in text
+    assert "speed, size, hardware and audit are the submitter's word" in text
+    assert "one training of each system, which says nothing about training anew" in space("ranking").RULE
 
 
 def test_the_model_cards_of_this_project_are_a_leaderboard(space):

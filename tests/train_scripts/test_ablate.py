@@ -119,12 +119,18 @@ def kill_with_trainings(process):
 
 def test_a_study_killed_three_times_ends_in_the_same_table(undisturbed, study_file, tmp_path):
     generator = random.Random(0)
-    for _ in range(3):
+    for number in range(1, 4):
         process = subprocess.Popen(
             command(study_file, tmp_path), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(generator.uniform(8, 20))
+        # somewhere after the first, the second and the third checkpoint, of ten or more
+        while len(list(tmp_path.glob("study/runs/*/*/*/trainer/checkpoint-*/trainer_state.json"))) < number:
+            assert process.poll() is None, "the study ended before it could be killed"
+            time.sleep(0.05)
+        time.sleep(generator.uniform(0, 1))
+        assert process.poll() is None, "the study ended before it could be killed"
         kill_with_trainings(process)
+    assert not (tmp_path / "study" / "comparisons.json").exists()
     finish(study_file, tmp_path)
     folder, _ = undisturbed
     for name in ("comparison.md", "comparisons.json"):
@@ -135,15 +141,38 @@ def test_a_failed_training_is_named_and_the_others_are_compared(undisturbed, stu
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed[0], folder)
     study = yaml.safe_load(study_file.read_text())
-    study["variants"]["broken"] = {"run.initialize_from": str(tmp_path / "nowhere")}
+    study["variants"]["broken"] = {
+        "run.initialize_from": "nobody/nothing"
+    }  # might be on the Hub, which is out of reach
     broken = tmp_path / "tones.yaml"
     broken.write_text(yaml.safe_dump(study))
-    done = subprocess.run(command(broken, folder), cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        command(broken, folder), cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode != 0
     assert "2 trainings failed" in done.stderr
     assert "runs/broken/fold0/seed0/log.txt" in done.stderr
     assert "broken: not all seeds are done" in done.stdout
     assert [entry["system"] for entry in json.loads((folder / "study" / "comparisons.json").read_text())] == ["noisy"]
+
+
+def test_processes_that_train_together_measure_once(study_file, tmp_path):
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node 2"
+    study = {**yaml.safe_load(study_file.read_text()), "variants": {"baseline": {}}}
+    path = tmp_path / "tones.yaml"
+    path.write_text(yaml.safe_dump(study))
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        command(path, tmp_path, "--processes", "1", "--launcher", launcher), cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    logs = "".join(log.read_text()[-3000:] for log in tmp_path.glob("study/runs/*/*/*/log.txt"))
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:] + logs
+    rows = sorted(tmp_path.glob("study/runs/baseline/*/seed0/results/tones.json"))
+    assert len(rows) == 2
+    environments = [json.loads((row.parents[1] / "environment.json").read_text()) for row in rows]
+    assert [environment["processes"] for environment in environments] == [2, 2]
 
 
 def test_a_claim_outlives_its_owner_in_a_child(tmp_path):

@@ -89,6 +89,14 @@ def test_validation_rows_can_be_named_by_a_condition(settings, tmp_path):
         ({"task": "recogniton"}, "did you mean `recognition`"),
         ({"decodings": ["greddy"]}, "did you mean `greedy`"),
         ({"seed": [1]}, "did you mean `seeds`"),
+        ({"seeds": [0, 0]}, "must list different whole numbers"),
+        ({"seeds": 3}, "must list different whole numbers"),
+        ({"seeds": []}, "must list different whole numbers"),
+        ({"decodings": []}, "`decodings` is empty"),
+        ({"metric": "wrr"}, "did you mean `wer`"),
+        ({"budget_hours": "two"}, "must be a number"),
+        ({"variants": {"baseline": {}, "../evil": {}}}, "the variant '../evil' must be a word"),
+        ({"variants": {"baseline": {}, "again": {"run.seed": 3}}}, "the study sets it for every training"),
     ],
 )
 def test_what_cannot_run_is_refused_at_once(settings, tmp_path, change, message):
@@ -114,6 +122,28 @@ def test_a_folder_keeps_its_data_but_takes_more_seeds(settings, tmp_path):
     load({**settings, "seeds": [0, 1, 2]}, tmp_path).write()
     with pytest.raises(RecipeError, match="`folds` differs"):
         load({**settings, "folds": {"number": 2, "seed": 1}}, tmp_path).write()
+
+
+def test_what_was_trained_by_another_recipe_is_not_taken_over(settings, tmp_path):
+    study = load(settings, tmp_path)
+    study.write()
+    trial = Trial("noisy", "fold1", 0)
+    run = study.run_folder(trial)
+    run.open(study.trial_recipe(trial))
+    (run.path / "log_history.json").write_text("[]")
+    load(settings, tmp_path).write()
+    (tmp_path / "study").rename(tmp_path / "moved")
+    Study.load(tmp_path / "moved" / "study.yaml", tmp_path / "moved").write()
+    settings["variants"]["noisy"] = {"data.augmentation": {"noise": {"probability": 0.5}}}
+    (tmp_path / "moved").rename(tmp_path / "study")
+    with pytest.raises(RecipeError, match="was trained with another recipe than the study has now"):
+        load(settings, tmp_path).write()
+
+
+def test_checkpoints_to_start_from_are_missed_before_the_night(settings, tmp_path):
+    settings["variants"]["warm"] = {"run.initialize_from": str(tmp_path / "nowhere")}
+    settings["variants"]["hub"] = {"run.initialize_from": "owner/model"}
+    assert load(settings, tmp_path).missing_checkpoints() == {"warm": str(tmp_path / "nowhere")}
 
 
 def test_progress_of_a_run_that_has_not_begun_is_nothing(tmp_path):
