@@ -163,10 +163,10 @@ def test_processes_that_train_together_measure_once(study_file, tmp_path):
     path = tmp_path / "tones.yaml"
     path.write_text(yaml.safe_dump(study))
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    arguments = command(path, tmp_path, "--processes", "1", "--launcher", launcher)
     done = subprocess.run(
-        command(path, tmp_path, "--processes", "1", "--launcher", launcher), cwd=tmp_path, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     logs = "".join(log.read_text()[-3000:] for log in tmp_path.glob("study/runs/*/*/*/log.txt"))
     assert done.returncode == 0, done.stdout + done.stderr[-3000:] + logs
     rows = sorted(tmp_path.glob("study/runs/baseline/*/seed0/results/tones.json"))
