@@ -53,7 +53,7 @@ def test_training_measuring_and_publishing_run_as_printed(tmp_path):
     write_tone_corpus(tmp_path / "MY_FOLDER")
     (tmp_path / "train_scripts").symlink_to(ROOT / "train_scripts")
     (tmp_path / "eval").symlink_to(ROOT / "eval")
-    lines = [line for line in commands() if line.startswith("python ")]
+    lines = [line for line in commands() if line.startswith("python ") and "runs/mine" in line]
     assert [line.split()[1].split("/")[1] for line in lines] == [
         "train_conformer.py", "benchmark_recognition.py", "publish.py",
     ]  # fmt: skip
@@ -61,6 +61,18 @@ def test_training_measuring_and_publishing_run_as_printed(tmp_path):
     assert "parameters" in outputs[0]
     assert "wer" in outputs[1]
     assert (tmp_path / "runs" / "mine" / "hub" / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands() if line.startswith("python ") and "runs/mine" not in line]
+)
+def test_lines_that_need_recordings_name_scripts_options_and_recipes_that_exist(line):
+    _, script, *words = shlex.split(line)
+    usage = run([sys.executable, script, "--help"], ROOT)
+    assert all(word in usage for word in words if word.startswith("--"))
+    names = {path.stem for path in (ROOT / "train_scripts" / "recipes").rglob("*.yaml")}
+    if script in ("train_scripts/train_conformer.py", "train_scripts/ablate.py", "train_scripts/search.py"):
+        assert words[0] in names
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("accelerate ")])

@@ -430,7 +430,7 @@ def test_a_click_on_a_system_shows_its_card_groups_claims_and_conditions(visit, 
     page.get_by_role("heading", name="The card of guesser").wait_for()
     details = page.locator("#details")
     details.get_by_role("heading", name="guesser").wait_for()
-    assert "NOT BETTER THAN HEARING NOTHING (p = " in details.inner_text()
+    assert "NOT BETTER THAN HEARING NOTHING: worse (p = " in details.inner_text()
     assert "speaker03" in details.inner_text()
     details.get_by_text("Conditions").click()
     assert "lower case" in details.inner_text()
