@@ -1,6 +1,7 @@
 """Recipes: YAML files that say everything about a training, checked before anything starts."""
 
 import copy
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -98,6 +99,24 @@ def _parse(text: str, origin: str):
         return yaml.load(text, Loader=_RecipeLoader)
     except yaml.YAMLError as error:
         raise RecipeError(f"`{origin}` is not valid YAML: {error}") from error
+
+
+def apply_overrides(recipe: dict, overrides: Mapping) -> None:
+    """Sets dotted keys of a recipe to copies of their values, so that no two recipes share a list or section.
+
+    Raises:
+        RecipeError: as `set_value`.
+    """
+    for key, value in copy.deepcopy(dict(overrides)).items():
+        set_value(recipe, key, value)
+
+
+def field_names(cls: type, without: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names of a dataclass's fields, as keys of the YAML that fills it: all of them, and those without a default."""
+    keys = [item for item in dataclasses.fields(cls) if item.name not in without]
+    missing = dataclasses.MISSING
+    required = [item.name for item in keys if item.default is missing and item.default_factory is missing]
+    return [item.name for item in keys], required
 
 
 def set_value(recipe: dict, key: str, value) -> None:

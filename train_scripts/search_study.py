@@ -1,16 +1,15 @@
 """Searches: a recipe, the values that some of its keys may take, and how they are tried on the validation items."""
 
-import copy
 import itertools
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import optuna
 import yaml
 
-from .recipes import RecipeError, check_keys, load_recipe, load_study, set_value
+from .recipes import RecipeError, apply_overrides, check_keys, field_names, load_recipe, load_study, set_value
 from .run_folder import write_text
 from .search_space import axis, check_entry, decode, extremes, suggest
 from .tasks import TASKS
@@ -80,9 +79,7 @@ class Search:
         Raises:
             RecipeError: for a key or a value that cannot be used.
         """
-        keys = [item for item in fields(cls) if item.name not in ("name", "folder")]
-        required = [item.name for item in keys if item.default is MISSING and item.default_factory is MISSING]
-        given = load_study(source, [item.name for item in keys], required)
+        given = load_study(source, *field_names(cls, without=["name", "folder"]))
         search = cls(name=Path(source).stem, folder=Path(folder), **given)
         search._check()
         return search
@@ -136,8 +133,7 @@ class Search:
             "training.metric_for_best_model": self.metric,
             "training.greater_is_better": self.direction == "maximize",
         }
-        for key, value in copy.deepcopy({**self.overrides, **choose, **values}).items():
-            set_value(recipe, key, value)
+        apply_overrides(recipe, {**self.overrides, **choose, **values})
         recipe["run"].pop("folder", None)
         return recipe
 

@@ -1,10 +1,9 @@
 """Studies: a baseline recipe, variants that each change one thing, seeds, and folds of a corpus to measure them on."""
 
-import copy
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -24,14 +23,21 @@ from antiphon.processing.corpora import (
     split_by_group,
 )
 
-from .recipes import RecipeError, check_keys, load_recipe, load_study, set_value, with_defaults
+from .recipes import (
+    RecipeError,
+    apply_overrides,
+    check_keys,
+    field_names,
+    load_recipe,
+    load_study,
+    set_value,
+    with_defaults,
+)
 from .run_folder import RunFolder, write_text
 from .tasks import DECODINGS, TASKS, benchmark_name
 
 FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0}
 VALIDATION_DEFAULTS = {"fraction": None, "where": []}
-
-
 PACKAGED_STUDIES = Path(__file__).parent / "recipes" / "studies"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 SET_BY_STUDY = ("run.seed", "run.folder", "data.validation", "training.run_name", "training.project")
@@ -115,9 +121,8 @@ class Study:
         Raises:
             RecipeError: for a key, variant, fold or value that cannot be used.
         """
-        keys = [item for item in fields(cls) if item.name != "folder"]
-        required = [item.name for item in keys if item.default is MISSING and item.default_factory is MISSING]
-        given = load_study(source, [item.name for item in keys], set(required) - {"name"})
+        keys, required = field_names(cls, without=["folder"])
+        given = load_study(source, keys, set(required) - {"name"})
         given["folds"] = with_defaults(given["folds"], FOLD_DEFAULTS, "`folds`")
         given["validation"] = with_defaults(given["validation"], VALIDATION_DEFAULTS, "`validation`")
         study = cls(**{"name": Path(source).stem, **given, "folder": Path(folder)})
@@ -165,7 +170,7 @@ class Study:
 
     @cached_property
     def fold_names(self) -> list[str]:
-        """Folds in order, as stored by `write_splits`."""
+        """Folds in order."""
         return sorted(self.splits)
 
     @cached_property
@@ -204,21 +209,27 @@ class Study:
             RecipeError: if the folder holds a study of other data or with another baseline, or a training by another
                 recipe.
         """
-        file = self.folder / "study.yaml"
-        settings = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
+        self._refuse_other_content()
+        (self.folder / "splits").mkdir(parents=True, exist_ok=True)
+        for name, content in (("study.yaml", self._settings()), ("recipe.yaml", self.variant_recipe(self.baseline))):
+            write_text(self.folder / name, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        for name, split in self.splits.items():
+            if not self.split_file(name).is_file():
+                save_split(self.split_file(name), split)
+
+    def _settings(self) -> dict:
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
+
+    def _refuse_other_content(self) -> None:
+        """Holds what is in the folder against the study before any of it is written over."""
+        file, settings = self.folder / "study.yaml", self._settings()
         if file.is_file():
             before = yaml.safe_load(file.read_text(encoding="utf-8"))
             for key in ("corpus", "where", "folds", "validation", "baseline"):
                 if before[key] != settings[key]:
                     raise RecipeError(f"`{key}` differs from that of {file}; choose another folder, or delete it.")
-        (self.folder / "splits").mkdir(parents=True, exist_ok=True)
-        write_text(file, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-        baseline = yaml.safe_dump(self.variant_recipe(self.baseline), sort_keys=False, allow_unicode=True)
-        write_text(self.folder / "recipe.yaml", baseline)
         for name, split in self.splits.items():
-            if not self.split_file(name).is_file():
-                save_split(self.split_file(name), split)
-            elif load_split(self.split_file(name)) != split:
+            if self.split_file(name).is_file() and load_split(self.split_file(name)) != split:
                 raise RecipeError(f"{self.split_file(name)} holds another split; choose another folder, or delete it.")
         for trial in self.trials():
             run = self.run_folder(trial)
@@ -232,17 +243,16 @@ class Study:
         """The resolved recipe of a variant, of no fold and seed yet."""
         recipe = load_recipe(self.recipe)
         for overrides in (self.overrides, self.variants[variant] or {}):
-            for key, value in copy.deepcopy(overrides).items():
-                set_value(recipe, key, value)
+            apply_overrides(recipe, overrides)
         set_value(recipe, "run.folder", str(self.folder))
         return self.task_functions.resolve(recipe)
 
     @property
     def prose_file(self) -> Path | None:
         """What a person wrote for the report."""
-        if self.prose is None or Path(self.prose).is_file():
-            return self.prose and Path(self.prose)
-        return PACKAGED_STUDIES / self.prose
+        if self.prose is None:
+            return None
+        return Path(self.prose) if Path(self.prose).is_file() else PACKAGED_STUDIES / self.prose
 
     def missing_checkpoints(self) -> dict[str, str]:
         """Variants that start from a checkpoint that is neither here nor named like one on the Hub."""

@@ -136,8 +136,10 @@ def test_what_was_trained_by_another_recipe_is_not_taken_over(settings, tmp_path
     Study.load(tmp_path / "moved" / "study.yaml", tmp_path / "moved").write()
     settings["variants"]["noisy"] = {"data.augmentation": {"noise": {"probability": 0.5}}}
     (tmp_path / "moved").rename(tmp_path / "study")
+    before = (tmp_path / "study" / "study.yaml").read_text()
     with pytest.raises(RecipeError, match="was trained with another recipe than the study has now"):
         load(settings, tmp_path).write()
+    assert (tmp_path / "study" / "study.yaml").read_text() == before
 
 
 def test_checkpoints_to_start_from_are_missed_before_the_night(settings, tmp_path):
