@@ -42,9 +42,19 @@ BASELINES = {
     "empty_transcript": Baseline(NO_INPUT, "hears nothing and answers nothing"),
     "global_mean": Baseline(NO_INPUT, "always answers the mean of training"),
     "group_mean": Baseline(NO_INPUT, "answers the mean that the group has in training"),
+    "passage_mean": Baseline(NO_INPUT, "answers the mean of the same passage in training, the mean of all if unknown"),
+    "performer_mean": Baseline(NO_INPUT, "answers the mean of the same player in training, the mean of all if unknown"),
+    "passage_plus_performer": Baseline(NO_INPUT, "adds up what passage and player deviate from the mean in training"),
     "majority_label": Baseline(NO_INPUT, "always answers the most frequent label of training"),
     "silence": Baseline(NO_INPUT, "answers silence of the same length"),
     "unchanged_input": Baseline(NO_INPUT, "returns its input unchanged"),
+    "passage_mean_residual_trees": Baseline(
+        SIMPLE,
+        "adds to the mean of the passage what trees make of how hand-crafted features deviate from it",
+    ),
+    "ridge": Baseline(SIMPLE, "is a ridge regression of hand-crafted features"),
+    "random_forest": Baseline(SIMPLE, "is a random forest of hand-crafted features"),
+    "gradient_boosting": Baseline(SIMPLE, "boosts trees of hand-crafted features"),
     "nearest_template": Baseline(SIMPLE, "answers the transcript of the training recording that sounds most alike"),
 }
 

@@ -17,7 +17,8 @@ from antiphon.eval.eval_results import task_id
 
 EVAL_YAML = "eval.yaml"
 FRAMEWORK = "antiphon"
-FIXED_CONDITIONS = ("corpus_sha256", "split_sha256", "item_ids_sha256", "group_by", "text_normalizer", "judges")
+FIXED_CONDITIONS = ("corpus_sha256", "split_sha256", "item_ids_sha256", "group_by", "judges")
+TASK_CONDITIONS = ("text_normalizer", "protocol")  # fixed where a task has them
 DESCRIPTION = (
     "Result rows whose metrics and baselines were computed anew from the prediction for every item, each with a 95 % "
     "interval over whole groups of items, the baseline that hears nothing, and the conditions it holds under."
@@ -66,7 +67,10 @@ def define_benchmark(row: Mapping, items: pd.DataFrame) -> dict:
         "baselines": {
             name: row["baselines"][name]["metrics"][row["primary_metric"]]["value"] for name in sorted(row["baselines"])
         },
-        "conditions": {name: conditions[name] for name in FIXED_CONDITIONS},
+        "conditions": {
+            **{name: conditions[name] for name in FIXED_CONDITIONS},
+            **{name: conditions[name] for name in TASK_CONDITIONS if conditions.get(name) is not None},
+        },
     }
 
 

@@ -192,6 +192,10 @@ def _measure(system: System, metric: str, group_by: list[str], grouped: pd.DataF
         )
     numerator, denominator = entry["columns"]
     items = system.items.sort_values([name for name in ("item_id", "seed") if name in system.items])
+    if denominator is not None:
+        # An item that nothing is counted on, such as the only performance of a passage where pairs are ranked, says
+        # nothing; a whole group of them would have no ratio.
+        items = items[(items[denominator] != 0) | (items[numerator].astype(float) != 0)]
     labels = grouped.drop_duplicates("item_id").set_index("item_id").loc[items["item_id"], group_by]
     return measurements(
         items[numerator].astype(float),

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("antiphon", "datasets", "jiwer", "numpy", "scipy", "soundfile", "soxr", "torch", "transformers")
+PACKAGES = (
+    "antiphon",
+    "datasets",
+    "jiwer",
+    "librosa",
+    "mido",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "torch",
+    "transformers",
+)
 # what two rows must share to be compared
 COMPARED_CONDITIONS = (
     "corpus_sha256",
@@ -21,6 +34,8 @@ COMPARED_CONDITIONS = (
     "resample",
     "decoding",
     "judges",
+    "protocol",
+    "rendering",
 )
 COMPARED_PACKAGES = ("antiphon", "jiwer", "numpy", "torch", "transformers")
 

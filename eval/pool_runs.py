@@ -20,11 +20,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from antiphon.eval.conditions import condition_differences, records_sha256
-from antiphon.eval.recognition_scores import summarize_items, training_claims
 from antiphon.eval.result_rows import items_path, read_row, write_row
-
-# what all runs must share: otherwise they are different experiments
-SHARED_CONDITIONS = ("text_normalizer", "sampling_rate", "resample", "decoding", "judges")
+from antiphon.eval.scoring import scorer_of
 
 
 def pool_runs(
@@ -50,25 +47,27 @@ def pool_runs(
             under different conditions.
     """
     runs = [read_row(path) for path in paths]
+    scorer = scorer_of(_shared("task", [run["task"] for run in runs]))
     items = pd.concat([_read_items(path, run) for path, run in zip(paths, runs)], ignore_index=True)
     _check_items(items)
+    items = scorer.rescore(items)
     texts = items[["item_id", "reference"]].drop_duplicates()
-    summary = summarize_items(items, seed=seed)
-    audits = audits_by_fold((run["conditions"]["split_sha256"], run["conditions"]["audit"]) for run in runs)
-    num_known = None if None in audits.values() else sum(audits.values())
-    dataset = _pooled_dataset(runs, items, len(audits))
+    summary = scorer.summarize_items(items, seed=seed)
+    audits = [(run["conditions"]["split_sha256"], run["conditions"]["audit"]) for run in runs]
+    num_folds = len(dict(audits))
+    dataset = {**_pooled_dataset(runs, items, num_folds), **scorer.count_groups(items)}
     row = {
         "benchmark": name,
         **({"system": system} if system else {}),
-        "task": _shared("task", [run["task"] for run in runs]),
+        "task": runs[0]["task"],
         "dataset": dataset,
         "checkpoint_sha256": _digest(run["checkpoint_sha256"] for run in runs),
         "model": _shared("model", [run["model"] for run in runs]),
-        **{key: summary[key] for key in ("metrics", "primary_metric", "groups", "baselines")},
+        **{key: summary[key] for key in scorer.MEASURED if key != "seeds"},
         "claims": [
-            pooling_claim(len(runs), len(audits), len(summary["seeds"])),
+            pooling_claim(len(runs), num_folds, len(summary["seeds"])),
             *summary["claims"],
-            *training_claims(num_known, dataset["num_speakers"]),
+            *scorer.audit_claims(audits, items),
         ],
         "seeds": summary["seeds"],
         "conditions": {
@@ -76,7 +75,7 @@ def pool_runs(
             "split_sha256": records_sha256(zip(texts["item_id"], texts["reference"])),
             "item_ids_sha256": records_sha256(zip(texts["item_id"])),
             "group_by": summary["group_by"],
-            **{key: _shared(key, [run["conditions"].get(key) for run in runs]) for key in SHARED_CONDITIONS},
+            **{key: _shared(key, [run["conditions"].get(key) for run in runs]) for key in scorer.SHARED_CONDITIONS},
             "packages": _shared_packages(runs),
             "hardware": "; ".join(sorted({run["conditions"]["hardware"] for run in runs})),
             "date": max(run["conditions"]["date"] for run in runs),
@@ -127,21 +126,6 @@ def _check_items(items: pd.DataFrame) -> None:
         raise ValueError(f"`paths` hold two references of {texts.idxmax()!r}; measure all runs with the same texts.")
 
 
-def audits_by_fold(audits: Iterable[tuple[str, dict | None]]) -> dict[str, int | None]:
-    """Return the known groups of each fold, whichever training knew most; None where the training data is not given.
-
-    Args:
-        audits: of each training, the fold and the row's audit.
-    """
-    folds: dict[str, int | None] = {}
-    for fold, audit in audits:
-        if audit is None or folds.get(fold, 0) is None:
-            folds[fold] = None
-        else:
-            folds[fold] = max(folds.get(fold, 0), audit["num_shared_groups"])
-    return folds
-
-
 def pooling_claim(num_runs: int, num_folds: int, num_seeds: int) -> str:
     """Say what was pooled."""
     if num_runs == num_folds:
@@ -183,7 +167,6 @@ def _pooled_dataset(runs: list[dict], items: pd.DataFrame, num_folds: int) -> di
         "license": _shared("the licence", [run["dataset"]["license"] for run in runs]),
         "split": _shared("the split", splits) if num_folds == 1 else f"each of {num_folds} folds in turn",
         "num_items": len(once),
-        "num_speakers": int(once["speaker_id"].nunique()),
         "hours": float(once["duration_seconds"].sum() / 3600),
     }
 

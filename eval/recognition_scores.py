@@ -6,21 +6,35 @@ summed up again. Its columns: `item_id`, `speaker_id`, `reference`, `hypothesis`
 `best_constant_transcript.errors`; and, where several trainings of one system are pooled, the `seed` of each.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from antiphon.eval import statistics
-from antiphon.eval.baselines import BASELINES, NO_INPUT, SIMPLE, simple_baseline_claims, strongest_baseline
+from antiphon.eval.baselines import (
+    BASELINES,
+    EMPTY_TRANSCRIPT,
+    NO_INPUT,
+    SIMPLE,
+    simple_baseline_claims,
+    strongest_baseline,
+)
+from antiphon.eval.fold_audits import known_by_fold
 from antiphon.eval.metric_loading import load_metric
 
+TASK = "automatic-speech-recognition"
 # metric: (numerator, denominator) among the columns; None counts items. The first one decides.
 METRIC_COLUMNS = {"wer": ("errors", "words"), "cer": ("char_errors", "chars"), "accuracy": ("correct", None)}
 HIGHER_IS_BETTER = {"wer": False, "cer": False, "accuracy": True}
 POSSIBLE_RANGES = {"wer": (0.0, np.inf), "cer": (0.0, np.inf), "accuracy": (0.0, 1.0)}
 PRIMARY_METRIC = "wer"
+
+# What `antiphon.eval.scoring` asks of a task.
+REQUIRED_COLUMNS = ("item_id", "speaker_id", "reference", "hypothesis", "duration_seconds")
+REQUIRED_CONDITIONS = ("text_normalizer", "sampling_rate", "decoding")
+SHARED_CONDITIONS = ("text_normalizer", "sampling_rate", "resample", "decoding", "judges")
+MEASURED = ("metrics", "primary_metric", "groups", "baselines", "seeds")
 
 
 def score_items(
@@ -77,7 +91,7 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
         claims.append("speakers are unknown: intervals treat items as independent and are too narrow if voices recur")
     claims += statistics.population_claims(items[group_by].nunique(), group_name)
     baselines, outcomes = {}, {}
-    for name in _baseline_names(items):
+    for name in baseline_names(items):
         baselines[name], *outcomes[name] = _compare_with_baseline(items, name, group_by, seed)
     measured = {
         "metrics": _metrics(items, group_by, "", seed),
@@ -88,6 +102,43 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
         "seeds": sorted(items["seed"].unique().tolist()) if "seed" in items else [],
     }
     return measured | {"claims": claims + _baseline_claims(measured, outcomes, group_name)}
+
+
+def rescore(items: pd.DataFrame) -> pd.DataFrame:
+    """Return the items as they are: the errors of an item do not depend on the other items."""
+    return items
+
+
+def recount(items: pd.DataFrame) -> pd.DataFrame:
+    """Score every transcript again; the columns of counts."""
+    baselines = {name: items[f"{name}.hypothesis"].tolist() for name in baseline_names(items)}
+    numbers = [str(number) for number in range(len(items))]  # an item occurs once for each seed
+    scored = score_items(
+        numbers, items["speaker_id"], items["reference"].tolist(), items["hypothesis"].tolist(), baselines,
+        items["duration_seconds"],
+    )  # fmt: skip
+    return scored.drop(columns=["item_id", *REQUIRED_COLUMNS[1:], *(f"{name}.hypothesis" for name in baselines)])
+
+
+def answer_problems(items: pd.DataFrame) -> Iterator[str]:
+    """Say what is wrong with the transcripts in an item table from elsewhere."""
+    answers = items.get("empty_transcript.hypothesis", pd.Series(dtype=str))
+    if wrong := int((answers != EMPTY_TRANSCRIPT).sum()):
+        yield f"baseline 'empty_transcript' answers something to {wrong} items, but it must answer ''; measure again"
+    if items[["item_id", "reference", "hypothesis"]].isna().any(axis=None):
+        yield "the item table has items without an id, a reference or a hypothesis; an empty transcript is ''"
+
+
+def count_groups(items: pd.DataFrame) -> dict[str, int]:
+    """How many speakers an item table holds."""
+    return {"num_speakers": int(items["speaker_id"].nunique())}
+
+
+def audit_claims(audits: Iterable[tuple[str, Mapping | None]], items: pd.DataFrame) -> list[str]:
+    """Say what training had already heard, from the audits of each training by its fold."""
+    known = known_by_fold(audits, "num_shared_groups")
+    num_known = None if None in known.values() else sum(known.values())
+    return training_claims(num_known, items["speaker_id"].nunique())
 
 
 def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
@@ -104,7 +155,8 @@ def training_claims(num_known: int | None, num_speakers: int) -> list[str]:
     return [f"measures known voices: {num_known} of {num_speakers} test speakers are also in training"]
 
 
-def _baseline_names(items: pd.DataFrame) -> list[str]:
+def baseline_names(items: pd.DataFrame) -> list[str]:
+    """The baselines that an item table has transcripts of."""
     return [column.removesuffix(".hypothesis") for column in items if column.endswith(".hypothesis")]
 
 
@@ -166,17 +218,12 @@ def _compare_with_baseline(
                 "value": difference.value,
                 "low": difference.low,
                 "high": difference.high,
-                **_p_values(test),
+                **statistics.p_values(test),
             }
         },
         "beaten": statistics.is_better(difference, test, higher_is_better=HIGHER_IS_BETTER[PRIMARY_METRIC]),
     }
     return entry, difference, test
-
-
-def _p_values(test: statistics.PermutationTest) -> dict:
-    fields = asdict(test)
-    return {name: fields[name] for name in ("p_value", "smallest_p_value", "exact")}
 
 
 def _baseline_claims(measured: dict, outcomes: dict, group_name: str) -> list[str]:

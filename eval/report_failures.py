@@ -10,6 +10,7 @@ from rapidfuzz.distance import Levenshtein
 
 from antiphon.eval.report_blocks import AlignedWord, Alignment, Paragraph, Section, Sound
 from antiphon.eval.report_figures import spectrogram_figure
+from antiphon.eval.report_percepts import percept_errors
 from antiphon.eval.report_results import comparable_rows, primary_metric, system_name
 from antiphon.eval.report_source import ReportSource
 from antiphon.eval.result_formats import format_number
@@ -148,6 +149,7 @@ def _item_section(answers: pd.DataFrame, row: Mapping, recordings: Recordings, n
     blocks: list = [Paragraph(_facts(answers, row, group_by))]
     if {"reference", "hypothesis"} <= set(answers):
         blocks += _alignments(answers)
+    blocks += percept_errors(answers)
     recording = recordings.find(item, row["dataset"])
     if isinstance(recording, str):
         return Section(str(item["item_id"]), [*blocks, Paragraph(f"No audio here: {recording}.")])

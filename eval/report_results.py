@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from antiphon.eval.baselines import NO_INPUT, strongest_baseline
 from antiphon.eval.conditions import condition_differences
 from antiphon.eval.report_blocks import Bullets, Details, Figure, Paragraph, Section, Table
+from antiphon.eval.report_percepts import percept_blocks
 from antiphon.eval.report_source import ReportSource
 from antiphon.eval.result_formats import format_difference, format_interval, format_number
+from antiphon.eval.results_table import listed_groups
 from antiphon.eval.statistics import MIN_GROUPS_FOR_POPULATION
 
 MAX_GROUPS_SHOWN = 20
+SIZES = ("items", "speakers", "passages", "excerpts", "works", "players")
 
 
 def primary_metric(row: Mapping) -> str:
@@ -66,7 +69,7 @@ def results_blocks(source: ReportSource) -> list[Section]:
 def _benchmark_blocks(rows: Mapping[str, dict]) -> list:
     row = next(iter(rows.values()))
     dataset, conditions = row["dataset"], row["conditions"]
-    size = {"items": dataset.get("num_items"), "speakers": dataset.get("num_speakers"), "hours": dataset.get("hours")}
+    size = {name: dataset.get(f"num_{name}") for name in SIZES} | {"hours": dataset.get("hours")}
     extent = ", ".join(
         f"{count:,.3g} {unit}" if unit == "hours" else f"{count:,} {unit}"
         for unit, count in size.items()
@@ -87,7 +90,8 @@ def _benchmark_blocks(rows: Mapping[str, dict]) -> list:
         _metric_table(rows),
         *_baseline_descriptions(rows),
         *([Bullets(list(claims))] if claims else []),
-        *_group_blocks(rows),
+        *percept_blocks(rows),
+        *(block for key, noun in listed_groups(row).items() for block in _group_blocks(rows, key, noun)),
         Details("Conditions", [_conditions_table(rows)]),
     ]
 
@@ -145,17 +149,15 @@ def _against_baseline(row: Mapping, metric: str) -> str:
     return format_difference(difference, row["metrics"][metric].get("unit")) + verdict
 
 
-def _group_blocks(rows: Mapping[str, dict]) -> list:
+def _group_blocks(rows: Mapping[str, dict], key: str, noun: str) -> list:
     """The deciding metric for every group; few groups are shown at once, as they allow no claim about others."""
     row = next(iter(rows.values()))
     metric = primary_metric(row)
-    entry, groups = row["metrics"][metric], row.get("groups") or {}
+    entry, groups = row["metrics"][metric], row.get(key) or {}
     if len(groups) < 2:
         return []
-    group_name = row["conditions"].get("group_by", "group").removesuffix("_id")
-    values = {
-        group: [other.get("groups", {}).get(group, {}).get(metric) for other in rows.values()] for group in groups
-    }
+    group_name = row["conditions"].get("group_by", noun).removesuffix("_id") if noun == "group" else noun
+    values = {group: [other.get(key, {}).get(group, {}).get(metric) for other in rows.values()] for group in groups}
     ordered = sorted(values, key=_badness(values, bool(entry.get("higher_is_better"))))
     caption = f"{metric} of each {group_name}, worst first"
     if len(ordered) > MAX_GROUPS_SHOWN:

@@ -1,7 +1,7 @@
 """How the numbers of a result row are written for people: in the README, in model cards, in Spaces."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def format_number(value: float | None, unit: str | None = None) -> str:
@@ -39,3 +39,19 @@ def markdown_table(headings: Sequence[str], lines: Iterable[Iterable[str]]) -> s
     """A Markdown table; a cell may hold any text on one line."""
     rows = [headings, ["---"] * len(headings), *lines]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def correlation_lines(rows: Mapping[str, dict]) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines of a table of the correlations of systems, and of each different baseline.
+
+    Args:
+        rows: with `correlations`, by the name of their model.
+    """
+    names = list(next(iter(rows.values()))["correlations"])
+    entries = dict(rows)
+    for row in rows.values():
+        entries |= {f"baseline: {entry['description']}": entry for entry in row["baselines"].values()}
+    lines = [
+        [label, *(format_interval(entry["correlations"][name]) for name in names)] for label, entry in entries.items()
+    ]
+    return ["model", *(f"{name.replace('_', ' ')} ↑" for name in names)], lines

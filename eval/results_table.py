@@ -19,12 +19,19 @@ from collections.abc import Mapping, Sequence
 
 from antiphon.eval.baselines import NO_INPUT, strongest_baseline
 from antiphon.eval.conditions import condition_differences
-from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
+from antiphon.eval.result_formats import (
+    correlation_lines,
+    format_difference,
+    format_interval,
+    format_number,
+    markdown_table,
+)
 from antiphon.eval.result_rows import find_rows, read_row
 from antiphon.eval.statistics import MIN_GROUPS_FOR_POPULATION
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-GROUP_METRICS = ("wer", "accuracy")  # shown for every group where there are too few groups for a claim about more
+# Shown for every group where there are too few groups for a claim about more.
+GROUP_METRICS = ("wer", "accuracy", "r2", "ranking_accuracy")
 
 
 def results_table(rows: Mapping[str, dict], *, mix_conditions: bool = False) -> str:
@@ -68,17 +75,29 @@ def _in_words(differences: Mapping[str, tuple]) -> str:
     return "; ".join(f"{name} is {other} instead of {first}" for name, (first, other) in differences.items())
 
 
-def groups_table(rows: Mapping[str, dict], metric: str) -> str:
-    """Show one metric for every group (speaker) of the rows, one column per group, and the mean over groups."""
+def groups_table(rows: Mapping[str, dict], metric: str, key: str = "groups", noun: str = "group") -> str:
+    """Show one metric for every group (speaker) of the rows, one column per group, and the mean over groups.
+
+    Args:
+        rows: by the name of their model.
+        metric: one that each group has.
+        key: where a row lists its groups.
+        noun: what a group is.
+    """
     unit = next(iter(rows.values()))["metrics"][metric]["unit"]
-    groups = sorted({group for row in rows.values() for group in row["groups"]})
+    groups = sorted({group for row in rows.values() for group in row[key]})
     lines = []
     for model, row in rows.items():
-        values = [row["groups"].get(group, {}).get(metric) for group in groups]
+        values = [row[key].get(group, {}).get(metric) for group in groups]
         known = [value for value in values if value is not None]
         mean = sum(known) / len(known) if known else None
         lines.append([model, *(format_number(value, unit) for value in [*values, mean])])
-    return markdown_table([f"{metric} per group", *groups, "mean of groups"], lines)
+    return markdown_table([f"{metric} per {noun}", *groups, f"mean of {noun}s"], lines)
+
+
+def listed_groups(row: Mapping) -> dict[str, str]:
+    """Return the parts of a row that list groups one by one, and what their groups are called."""
+    return {"groups": "work", "players": "player"} if "players" in row else {"groups": "group"}
 
 
 def results_section(paths: Sequence[Path], *, mix_conditions: bool = False) -> str:
@@ -157,8 +176,11 @@ def _section(rows: Mapping[str, dict], mix_conditions: bool) -> str:
         *(f"{key.replace('_', ' ')} {conditions[key]}" for key in ("decoding", "sampling_rate") if key in conditions),
     ]
     parts = [f"### {first['benchmark']}", "; ".join(details) + ".", results_table(rows, mix_conditions=mix_conditions)]
-    if any(0 < len(row["groups"]) < MIN_GROUPS_FOR_POPULATION for row in rows.values() if row.get("groups")):
-        parts += [groups_table(rows, metric) for metric in first["metrics"] if metric in GROUP_METRICS]
+    if all("correlations" in row for row in rows.values()):
+        parts.append(markdown_table(*correlation_lines(rows)))
+    for key, noun in listed_groups(first).items():
+        if any(0 < len(row.get(key) or {}) < MIN_GROUPS_FOR_POPULATION for row in rows.values()):
+            parts += [groups_table(rows, metric, key, noun) for metric in first["metrics"] if metric in GROUP_METRICS]
     claims = [f"- {model}: {claim}" for model, row in rows.items() for claim in row["claims"]]
     return "\n\n".join([*parts, *(["\n".join(claims)] if claims else [])])
 

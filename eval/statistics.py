@@ -27,6 +27,7 @@ __all__ = [
     "group_sums",
     "holm_correction",
     "is_better",
+    "p_values",
     "paired_differences",
     "paired_permutation_test",
     "population_claims",
@@ -149,6 +150,11 @@ def paired_differences(values: Sequence[float], baseline_values: Sequence[float]
             "a paired comparison expects both systems on the same items in the same order."
         )
     return values - baseline_values
+
+
+def p_values(test: PermutationTest) -> dict:
+    """What a result row says of a test."""
+    return {"p_value": test.p_value, "smallest_p_value": test.smallest_p_value, "exact": test.exact}
 
 
 def holm_correction(p_values: Sequence[float]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Checks a result row before a leaderboard shows it: what its transcripts yield is computed again and compared.
+"""Checks a result row before a leaderboard shows it: what its answers yield is computed again and compared.
 
-Metrics, intervals, baselines' scores and groups are computed anew from the transcripts; speed, size, hardware and audit
-are the submitter's word. Claims must follow from both. The transcripts are the submitter's too: those of baselines may
+Metrics, intervals, baselines' scores and groups are computed anew from the answers; speed, size, hardware and audit
+are the submitter's word. Claims must follow from both. The answers are the submitter's too: those of baselines may
 not score worse than the benchmark's, and the checkpoint's digest in the row lets others run it again.
 """
 
@@ -10,23 +10,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from antiphon.eval.baselines import BASELINES, EMPTY_TRANSCRIPT, NO_INPUT
+from antiphon.eval.baselines import BASELINES, NO_INPUT
 from antiphon.eval.benchmark_definition import FIXED_CONDITIONS, item_digests
-from antiphon.eval.pool_runs import audits_by_fold, pooling_claim
-from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
+from antiphon.eval.pool_runs import pooling_claim
 from antiphon.eval.result_rows import items_path, read_row
+from antiphon.eval.scoring import SCORERS, scorer_of
 
 TOLERANCE = 1e-9
 # Trainings on other texts have other best constants; a baseline worse than this is not the benchmark's.
 MAX_WORSE_BASELINE = 0.05  # of the defined value
 MAX_NAMED = 5  # items or numbers named in one message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-TASK = "automatic-speech-recognition"
-REQUIRED_CONDITIONS = (*FIXED_CONDITIONS, "sampling_rate", "decoding", "packages", "date")
-REQUIRED_COLUMNS = ("item_id", "speaker_id", "reference", "hypothesis", "duration_seconds")
-MEASURED = ("metrics", "primary_metric", "groups", "baselines", "seeds")
+REQUIRED_CONDITIONS = (*FIXED_CONDITIONS, "packages", "date")  # besides those of the task
 MEASURE_AGAIN = "measure again with a benchmark of `eval`"
 
 
@@ -88,8 +86,9 @@ def check_measurement(name: str, row: Mapping, items: pd.DataFrame) -> None:
 
 
 def _form_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
-    if row["task"] != TASK:
-        yield f"`task` is {row['task']!r}, but only transcripts ({TASK}) can be scored anew; add a scorer for it first"
+    if row["task"] not in SCORERS:
+        yield f"`task` is {row['task']!r}, but only {', '.join(SCORERS)} can be scored anew; add a scorer for it first"
+        return
     if not NAME.fullmatch(row["benchmark"]):
         yield f"`benchmark` is {row['benchmark']!r}; expected up to 96 letters, digits, dots, dashes and underscores"
     if not re.fullmatch("[0-9a-f]{64}", str(row["checkpoint_sha256"])):
@@ -99,24 +98,21 @@ def _form_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
     for metric, entry in row["metrics"].items():
         if "columns" not in entry:
             yield f"metric {metric!r} does not name the item columns it is computed from; {MEASURE_AGAIN}"
-    if missing := [condition for condition in REQUIRED_CONDITIONS if condition not in row["conditions"]]:
+    required = (*REQUIRED_CONDITIONS, *scorer_of(row["task"]).REQUIRED_CONDITIONS)
+    if missing := [condition for condition in required if condition not in row["conditions"]]:
         yield f"`conditions` lack {', '.join(missing)}; {MEASURE_AGAIN}"
 
 
 def _item_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
-    baselines = [column.removesuffix(".hypothesis") for column in items if column.endswith(".hypothesis")]
-    if missing := [column for column in REQUIRED_COLUMNS if column not in items]:
+    scorer = scorer_of(row["task"])
+    if missing := [column for column in scorer.REQUIRED_COLUMNS if column not in items]:
         yield f"the item table lacks {', '.join(missing)}; {MEASURE_AGAIN}"
         return
-    if unknown := sorted(set(baselines) - set(BASELINES)):
+    if unknown := sorted(set(scorer.baseline_names(items)) - set(BASELINES)):
         yield f"the item table has baselines that `eval/baselines.py` does not know: {', '.join(unknown)}; drop them"
-    if missing := sorted(set(row["baselines"]) - set(baselines)):
+    if missing := sorted(set(row["baselines"]) - set(scorer.baseline_names(items))):
         yield f"the item table lacks the answers of baselines: {', '.join(missing)}; {MEASURE_AGAIN}"
-    answers = items.get("empty_transcript.hypothesis", pd.Series(dtype=str))
-    if wrong := int((answers != EMPTY_TRANSCRIPT).sum()):
-        yield f"baseline 'empty_transcript' answers something to {wrong} items, but it must answer ''; {MEASURE_AGAIN}"
-    if items[["item_id", "reference", "hypothesis"]].isna().any(axis=None):
-        yield "the item table has items without an id, a reference or a hypothesis; an empty transcript is ''"
+    yield from scorer.answer_problems(items)
     seeds = items["seed"] if "seed" in items else pd.Series(0, index=items.index)
     repeated = items["item_id"][pd.DataFrame({"item": items["item_id"], "seed": seeds}).duplicated()]
     if len(repeated):
@@ -128,33 +124,28 @@ def _item_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
 
 
 def _count_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
-    recounted = _recount(items)
+    recounted = scorer_of(row["task"]).recount(items)
     for column in recounted:
-        wrong = recounted[column].to_numpy() != items[column].to_numpy() if column in items else [True] * len(items)
-        if any(wrong):
+        wrong = _unequal(recounted[column], items[column]) if column in items else np.full(len(items), True)
+        if wrong.any():
             yield (
-                f"`{column}` of {sum(wrong)} items is not what the texts yield: {_named(items['item_id'][wrong])}; "
+                f"`{column}` of {wrong.sum()} items is not what the answers yield: {_named(items['item_id'][wrong])}; "
                 f"{MEASURE_AGAIN}"
             )
 
 
-def _recount(items: pd.DataFrame) -> pd.DataFrame:
-    """Score every transcript again; the columns of counts."""
-    baselines = {
-        column.removesuffix(".hypothesis"): items[column].tolist() for column in items if column.endswith(".hypothesis")
-    }
-    numbers = [str(number) for number in range(len(items))]  # an item occurs once for each seed
-    scored = score_items(
-        numbers, items["speaker_id"], items["reference"].tolist(), items["hypothesis"].tolist(), baselines,
-        items["duration_seconds"],
-    )  # fmt: skip
-    return scored.drop(columns=["item_id", *REQUIRED_COLUMNS[1:], *(f"{name}.hypothesis" for name in baselines)])
+def _unequal(expected: pd.Series, found: pd.Series) -> np.ndarray:
+    """Where two columns differ; numbers may by a rounding error."""
+    if expected.dtype.kind == "f":
+        return ~np.isclose(expected, found, rtol=0, atol=TOLERANCE, equal_nan=True)
+    return expected.to_numpy() != found.to_numpy()
 
 
 def _measurement_problems(row: Mapping, items: pd.DataFrame) -> Iterator[str]:
     conditions, digests = row["conditions"], item_digests(items, row["conditions"]["group_by"])
-    summary = summarize_items(items, seed=conditions.get("seed", 0))
-    differences = [text for key in MEASURED for text in _differences(key, summary[key], row.get(key))]
+    scorer = scorer_of(row["task"])
+    summary = scorer.summarize_items(items, seed=conditions.get("seed", 0))
+    differences = [text for key in scorer.MEASURED for text in _differences(key, summary[key], row.get(key))]
     if differences:
         more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
         yield f"its numbers are not what its items yield: {'; '.join(differences[:MAX_NAMED])}{more}; {MEASURE_AGAIN}"
@@ -177,10 +168,9 @@ def _claims_of_trainings(row: Mapping, items: pd.DataFrame, seeds: Sequence[int]
     """What the audits of a row, pooled or not, oblige it to say."""
     folds = row.get("folds", [])
     trainings = [(fold["split"], fold["audit"]) for fold in folds]
-    audits = audits_by_fold(trainings or [(row["dataset"]["split"], row["conditions"]["audit"])])
-    num_known = None if None in audits.values() else sum(audits.values())
-    pooling = [pooling_claim(len(folds), len(audits), len(seeds))] if folds else []
-    return pooling + training_claims(num_known, items["speaker_id"].nunique())
+    audits = trainings or [(row["dataset"]["split"], row["conditions"]["audit"])]
+    pooling = [pooling_claim(len(folds), len(dict(audits)), len(seeds))] if folds else []
+    return pooling + scorer_of(row["task"]).audit_claims(audits, items)
 
 
 def _differences(path: str, expected, found) -> Iterator[str]:
@@ -210,11 +200,11 @@ def _definition_problems(row: Mapping, items: pd.DataFrame, definition: Mapping)
     num_items = items["item_id"].nunique()
     if num_items != definition["num_items"]:
         yield f"it has {num_items} items, but the benchmark {definition['num_items']}; measure exactly those"
-    for name in FIXED_CONDITIONS:
-        if conditions[name] != definition["conditions"][name]:
+    for name, fixed in definition["conditions"].items():
+        if conditions.get(name) != fixed:
             yield (
-                f"its condition `{name}` is {conditions[name]!r}, but the benchmark fixes "
-                f"{definition['conditions'][name]!r}; measure under the benchmark's"
+                f"its condition `{name}` is {conditions.get(name)!r}, but the benchmark fixes {fixed!r}; measure under "
+                "the benchmark's"
             )
     if item_digests(items, conditions["group_by"])["groups_sha256"] != definition["groups_sha256"]:
         yield f"its items belong to other groups ({conditions['group_by']}) than in the benchmark; take the corpus' own"
@@ -226,7 +216,7 @@ def _definition_problems(row: Mapping, items: pd.DataFrame, definition: Mapping)
 
 
 def _weak_baseline_problems(row: Mapping, definition: Mapping) -> Iterator[str]:
-    """A submitter writes the transcripts of baselines too, and a weak one is easily beaten."""
+    """A submitter writes the answers of baselines too, and a weak one is easily beaten."""
     metric = definition["primary_metric"]
     sign = -1 if definition["metrics"][metric]["higher_is_better"] else 1
     for name, defined in definition["baselines"].items():

@@ -227,7 +227,7 @@ def test_nothing_runs_what_a_file_or_a_string_says():
 # ---------------------------------------------------------------- the wheel
 
 DATA_PATTERNS = {
-    "processing": ["corpora/*.yaml"],
+    "processing": ["corpora/*.yaml", "corpora/split_lists/*.csv"],
     "train_scripts": ["recipes/*.yaml", "recipes/studies/*", "accelerate/*.yaml"],
     "eval": ["metrics/*/*.py", "metrics/*/README.md", "report_templates/*", "peers/*.yaml"],
 }

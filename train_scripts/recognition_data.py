@@ -6,61 +6,13 @@ import datasets
 import numpy as np
 import torch
 
-from antiphon.eval.selection import where
 from antiphon.modeling.layers_subsampling import subsampled_lengths
 from antiphon.modeling.losses_ctc import required_frames
 from antiphon.processing import ConformerProcessor
 from antiphon.processing.audio_io import read_audio
-from antiphon.processing.corpora import load_corpus, load_split, select_ids
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 
-from .recipes import RecipeError, with_defaults
-
-SOURCE_DEFAULTS = {"name": None, "where": [], "ids": None, "options": {}}
-IDS_DEFAULTS = {"file": None, "split": "train"}
-COLUMNS = ["file_name", "audio", "text", "speaker_id", "duration_seconds", "source", "split", "license"]
-
-
-def load_sources(sources: list[dict], section: str) -> datasets.Dataset:
-    """Joins the corpora that a recipe names.
-
-    Args:
-        sources: One mapping each: `name` and `options` for `load_corpus`; rows are chosen by `where`, a list of
-            conditions such as `split=train` or `speaker_id!=george`, and by `ids`, the `file` of a stored split and
-            the name of its `split`.
-        section: Part of the recipe, for error messages.
-
-    Raises:
-        RecipeError: for an unknown key, or no corpus.
-        ValueError: for an unknown column, or conditions that leave nothing.
-    """
-    if not sources:
-        raise RecipeError(f"`{section}` names no corpus; give a list such as `- name: fsdd`.")
-    parts = []
-    for source in sources:
-        source = with_defaults(source, SOURCE_DEFAULTS, f"`{section}`")
-        corpus = load_corpus(source["name"], **source["options"])
-        if source["ids"]:
-            ids = with_defaults(source["ids"], IDS_DEFAULTS, f"`ids` of `{section}`")
-            corpus = select_ids(corpus, load_split(ids["file"])[ids["split"]])
-        parts.append(where(corpus, source["where"]).select_columns(COLUMNS))
-    return datasets.concatenate_datasets(parts)
-
-
-def describe_sources(corpus: datasets.Dataset) -> list[dict]:
-    """What a model card says of its training data: one entry per source, with its licences and extent."""
-    table = corpus.select_columns(["source", "license", "split", "speaker_id", "duration_seconds"]).to_pandas()
-    return [
-        {
-            "name": name,
-            "license": ", ".join(sorted(rows["license"].unique())),
-            "split": ", ".join(sorted(rows["split"].dropna().unique())),
-            "num_items": len(rows),
-            "num_speakers": rows["speaker_id"].nunique(),
-            "hours": round(rows["duration_seconds"].sum() / 3600, 3),
-        }
-        for name, rows in table.groupby(table["source"].fillna("source not stated"))
-    ]
+from .recipes import RecipeError
 
 
 @dataclass

@@ -9,8 +9,8 @@ from datasets import Dataset
 from antiphon.eval.benchmark_recognition import benchmark_recognition
 from antiphon.eval.recognition_scores import METRIC_COLUMNS
 from antiphon.train_scripts import train_conformer
-from antiphon.train_scripts.recognition_data import load_sources
 from antiphon.train_scripts.run_folder import RunFolder
+from antiphon.train_scripts.sources import load_sources
 
 LEXICON = "lexicon"
 DECODINGS = ("greedy", LEXICON)

@@ -28,13 +28,9 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
-from antiphon.train_scripts.recognition_data import (
-    RecognitionCollator,
-    RecognitionDataset,
-    describe_sources,
-    load_sources,
-)
+from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
 from antiphon.train_scripts.run_folder import RunFolder, write_json
+from antiphon.train_scripts.sources import describe_sources, load_sources
 
 DATA_DEFAULTS = {
     "train": [],

@@ -3,7 +3,7 @@
 from datasets import Dataset
 
 from .recipes import RecipeError
-from .recognition_data import load_sources
+from .sources import load_sources
 
 WARNING = (
     "The best value of a search is optimistic: it was chosen because it is the best on the validation items. "

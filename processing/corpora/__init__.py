@@ -10,6 +10,8 @@ from .audit import SplitAudit, SplitLeakageError, audit_split
 from .folder import METADATA_NAME, load_folder
 from .hub import load_hub
 from .leakage_probe import LeakageProbe, leakage_probe
+from .percepiano import load_percepiano, load_ratings
+from .rendering import RenderingError, render_corpus, render_midi, rendering_conditions
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
 from .splits import Fold, item_ids, leave_one_group_out, load_split, save_split, select_ids, split_by_group
 from .synthetic import SYNTHETIC_CORPORA, SynthesisError, load_synthetic
@@ -19,6 +21,7 @@ __all__ = [
     "CorpusError",
     "Fold",
     "LeakageProbe",
+    "RenderingError",
     "SplitAudit",
     "SplitLeakageError",
     "SynthesisError",
@@ -31,14 +34,21 @@ __all__ = [
     "load_corpus",
     "load_folder",
     "load_hub",
+    "load_percepiano",
+    "load_ratings",
     "load_split",
     "load_synthetic",
+    "render_corpus",
+    "render_midi",
+    "rendering_conditions",
     "save_split",
     "select_ids",
     "split_by_group",
     "total_hours",
 ]
 
+# Folders of these names hold more than `load_folder` understands.
+_OWN_LOADERS = {"percepiano": load_percepiano}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
@@ -62,11 +72,11 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     name = os.fspath(name)
     data_root = os.environ.get("ANTIPHON_DATA")
     if (Path(name) / METADATA_NAME).is_file():
-        return load_folder(name, **options)
+        return _load_local(Path(name), options)
     if name in SYNTHETIC_CORPORA:
         return load_synthetic(name, **options)
     if data_root and (Path(data_root) / name / METADATA_NAME).is_file():
-        return load_folder(Path(data_root) / name, **options)
+        return _load_local(Path(data_root) / name, options)
     if _HUB_ID.fullmatch(name) and not Path(name).exists():
         return load_hub(name, **options)
     raise CorpusError(
@@ -74,3 +84,7 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
         f"{', '.join(SYNTHETIC_CORPORA)}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); or the id of a "
         "Hub dataset, owner/name."
     )
+
+
+def _load_local(folder: Path, options: dict) -> Dataset:
+    return _OWN_LOADERS.get(folder.resolve().name, load_folder)(folder, **options)

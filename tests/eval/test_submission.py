@@ -145,10 +145,10 @@ def repeat_item(items):
 
 ANSWERS = f"{CONSTANT}.hypothesis"
 FORGED_ITEMS = {
-    "counts": (lambda items: items.assign(errors=0), "`errors` of 18 items is not what the texts yield: speaker01_one"),
-    "correctness": (lambda items: items.assign(correct=True), "`correct` of 18 items is not what the texts yield"),
+    "counts": (lambda items: items.assign(errors=0), "`errors` of 18 items .*: speaker01_one"),
+    "correctness": (lambda items: items.assign(correct=True), "`correct` of 18 items is not what the answers yield"),
     "baseline counts": (lambda items: items.assign(**{f"{CONSTANT}.errors": 9}), rf"`{CONSTANT}\.errors` of 48 items"),
-    "no counts": (lambda items: items.drop(columns="chars"), "`chars` of 48 items is not what the texts yield"),
+    "no counts": (lambda items: items.drop(columns="chars"), "`chars` of 48 items is not what the answers yield"),
     "hypothesis": (lambda items: items.assign(hypothesis=items["reference"]), "`errors` of 18 items"),
     "twice": (repeat_item, f"1 items occur twice: {ITEM}; keep one"),
     "no id": (lambda items: items.assign(item_id=None), "without an id, a reference or a hypothesis"),
@@ -175,7 +175,7 @@ def test_a_training_that_lacks_an_item_is_named(tmp_path):
 
 
 INCOMPLETE_ROWS = {
-    "task": (("task", "text-to-speech"), "only transcripts .* can be scored anew"),
+    "task": (("task", "text-to-speech"), "only automatic-speech-recognition, .* can be scored anew"),
     "benchmark": (("benchmark", "../../etc"), r"`benchmark` is '\.\./\.\./etc'"),
     "checkpoint": (("checkpoint_sha256", "newest"), "`checkpoint_sha256` is no SHA-256"),
     "baseline": (("baselines", {}), "no baseline of the kind 'no_input', and a number means nothing without"),

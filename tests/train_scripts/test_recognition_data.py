@@ -6,12 +6,8 @@ from tone_corpus import write_tone_corpus
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.recipes import RecipeError
-from antiphon.train_scripts.recognition_data import (
-    RecognitionCollator,
-    RecognitionDataset,
-    describe_sources,
-    load_sources,
-)
+from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
+from antiphon.train_scripts.sources import describe_sources, load_sources
 
 
 @pytest.fixture(scope="module")

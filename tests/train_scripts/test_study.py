@@ -7,7 +7,7 @@ from tone_corpus import write_tone_corpus
 from antiphon.processing.corpora import load_split
 from antiphon.train_scripts.progress import trained_share
 from antiphon.train_scripts.recipes import RecipeError
-from antiphon.train_scripts.recognition_data import load_sources
+from antiphon.train_scripts.sources import load_sources
 from antiphon.train_scripts.study import Study, Trial
 
 

@@ -1,0 +1,75 @@
+"""Fits boosted trees to judgements, beside the heads of an assessment model, and weighs the two."""
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.tree import BaseDecisionTree
+
+from antiphon.modeling.layers_trees import TreeEnsemble
+
+# Small trees, many of them, each from a part of the items and descriptors: with a thousand noisy labels anything
+# bolder learns the noise.
+LEARNING_RATE = 0.06
+SUBSAMPLE = 0.7
+MAX_FEATURES = 0.2
+MIN_SAMPLES_LEAF = 8
+
+
+def fit_trees(
+    ensemble: TreeEnsemble, descriptors: np.ndarray, targets: np.ndarray, held_out: np.ndarray, seed: int
+) -> None:
+    """Fits every tree of an ensemble, each member without the items that are held out of it.
+
+    Args:
+        ensemble: Filled in place.
+        descriptors: (items, descriptors), none missing.
+        targets: (items, percepts), standardised.
+        held_out: (items, members), true where a member must not learn from an item.
+        seed: Of the parts that each tree is grown from.
+    """
+    members, percepts, num_trees, _ = ensemble.features.shape
+    for member in range(members):
+        learns = ~held_out[:, member]
+        for percept in range(percepts):
+            model = GradientBoostingRegressor(
+                n_estimators=num_trees,
+                max_depth=ensemble.depth,
+                learning_rate=LEARNING_RATE,
+                subsample=SUBSAMPLE,
+                max_features=MAX_FEATURES,
+                min_samples_leaf=MIN_SAMPLES_LEAF,
+                random_state=seed + member,
+                init="zero",  # targets are standardised
+            ).fit(descriptors[learns], targets[learns, percept])
+            for index, tree in enumerate(model.estimators_[:, 0]):
+                _store(ensemble, (member, percept, index), tree)
+
+
+def _store(ensemble: TreeEnsemble, place: tuple[int, int, int], tree: BaseDecisionTree) -> None:
+    """Writes a tree in the complete form of `TreeEnsemble`."""
+    grown, first_leaf = tree.tree_, 2**ensemble.depth - 1
+    node_at = {0: 0}
+    for position in range(first_leaf):
+        node = node_at[position]
+        is_leaf = grown.children_left[node] < 0
+        ensemble.features[(*place, position)] = 0 if is_leaf else int(grown.feature[node])
+        ensemble.thresholds[(*place, position)] = np.inf if is_leaf else float(grown.threshold[node])
+        node_at[2 * position + 1] = node if is_leaf else grown.children_left[node]
+        node_at[2 * position + 2] = node if is_leaf else grown.children_right[node]
+    for leaf in range(first_leaf + 1):
+        value = grown.value[node_at[first_leaf + leaf], 0, 0]
+        ensemble.leaves[(*place, leaf)] = LEARNING_RATE * float(value)
+
+
+def stacking_weights(parts: list[np.ndarray], targets: np.ndarray) -> torch.Tensor:
+    """Weights, none negative, with which the parts' answers add up best to the targets.
+
+    Args:
+        parts: Of each, (items, percepts) of members that did not learn from the item, standardised.
+        targets: (items, percepts), standardised.
+
+    Source: Breiman 1996, "Stacked Regressions", section 2.
+    """
+    weights, _ = nnls(np.stack([part.ravel() for part in parts], axis=1), targets.ravel())
+    return torch.tensor(weights, dtype=torch.float32)

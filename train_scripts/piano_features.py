@@ -1,0 +1,78 @@
+"""Features of piano performances, computed once and kept: what a training reads again and again."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from tqdm.auto import tqdm
+
+from antiphon.eval.result_rows import write_atomically
+from antiphon.processing import (
+    PianoFeatureExtractor,
+    audio_descriptors,
+    audio_midi,
+    feature_extraction_piano,
+    performance_descriptors,
+    score_alignment,
+)
+from antiphon.processing.audio_io import read_audio
+
+# What decides the features besides their inputs: a change of any of these files makes the old ones void.
+SOURCES = (audio_descriptors, audio_midi, feature_extraction_piano, performance_descriptors, score_alignment)
+
+
+@dataclass(frozen=True)
+class PianoFiles:
+    """The files of one performance; what is None is missing."""
+
+    audio: str | None = None
+    midi: str | None = None
+    score: str | None = None
+
+
+def feature_cache() -> Path:
+    """Where features are kept: `$ANTIPHON_CACHE/features`, or below `~/.cache/antiphon`."""
+    root = os.environ.get("ANTIPHON_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "antiphon") / "features"
+
+
+def piano_features(files: Iterable[PianoFiles], extractor: PianoFeatureExtractor) -> list[dict[str, torch.Tensor]]:
+    """Features of performances in order: `input_features`, `roll_features` (frames, ...) in half precision, and
+    `descriptors`, as far as an item has their sources."""
+    files = list(files)
+    compute = partial(_cached, extractor=extractor, version=_version(extractor), folder=feature_cache())
+    workers = max(1, min(os.cpu_count() or 1, len(files)))
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        paths = tqdm(pool.map(compute, files, chunksize=8), total=len(files), desc="features", disable=None)
+        return [load_file(path) for path in paths]
+
+
+def _version(extractor: PianoFeatureExtractor) -> str:
+    digest = hashlib.sha256(json.dumps(extractor.to_dict(), sort_keys=True, default=str).encode())
+    for module in SOURCES:
+        digest.update(Path(module.__file__).read_bytes())
+    return digest.hexdigest()
+
+
+def _cached(files: PianoFiles, extractor: PianoFeatureExtractor, version: str, folder: Path) -> Path:
+    """Path of an item's features; they are computed where nothing lies there yet."""
+    digest = hashlib.sha256(version.encode())
+    for path in (files.audio, files.midi, files.score):
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest() if path else b"none")
+    path = folder / digest.hexdigest()[:2] / f"{digest.hexdigest()}.safetensors"
+    if path.is_file():
+        return path
+    audio = read_audio(files.audio, sampling_rate=extractor.sampling_rate)[0] if files.audio else None
+    inputs = extractor(audio=audio, midi=files.midi, score=files.score, sampling_rate=extractor.sampling_rate)
+    kept = {name: inputs[name][0].half().contiguous() for name in ("input_features", "roll_features") if name in inputs}
+    content = save({**kept, "descriptors": inputs["descriptors"][0]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write(content))
+    return path

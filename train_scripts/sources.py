@@ -1,0 +1,57 @@
+"""The corpora that a recipe names, chosen row by row and joined."""
+
+from collections.abc import Sequence
+
+from datasets import Dataset, concatenate_datasets
+
+from antiphon.eval.selection import where
+from antiphon.processing.corpora import load_corpus, load_split, select_ids
+
+from .recipes import RecipeError, with_defaults
+
+SOURCE_DEFAULTS = {"name": None, "where": [], "ids": None, "options": {}}
+IDS_DEFAULTS = {"file": None, "split": "train"}
+SPEECH_COLUMNS = ("file_name", "audio", "text", "speaker_id", "duration_seconds", "source", "split", "license")
+
+
+def load_sources(sources: list[dict], section: str, columns: Sequence[str] = SPEECH_COLUMNS) -> Dataset:
+    """Joins the corpora that a recipe names.
+
+    Args:
+        sources: One mapping each: `name` and `options` for `load_corpus`; rows are chosen by `where`, a list of
+            conditions such as `split=train` or `speaker_id!=george`, and by `ids`, the `file` of a stored split and
+            the name of its `split`.
+        section: Part of the recipe, for error messages.
+        columns: That the model needs.
+
+    Raises:
+        RecipeError: for an unknown key, or no corpus.
+        ValueError: for an unknown column, or conditions that leave nothing.
+    """
+    if not sources:
+        raise RecipeError(f"`{section}` names no corpus; give a list such as `- name: fsdd`.")
+    parts = []
+    for source in sources:
+        source = with_defaults(source, SOURCE_DEFAULTS, f"`{section}`")
+        corpus = load_corpus(source["name"], **source["options"])
+        if source["ids"]:
+            ids = with_defaults(source["ids"], IDS_DEFAULTS, f"`ids` of `{section}`")
+            corpus = select_ids(corpus, load_split(ids["file"])[ids["split"]])
+        parts.append(where(corpus, source["where"]).select_columns(list(columns)))
+    return concatenate_datasets(parts)
+
+
+def describe_sources(corpus: Dataset) -> list[dict]:
+    """What a model card says of its training data: one entry per source, with its licences and extent."""
+    table = corpus.select_columns(["source", "license", "split", "speaker_id", "duration_seconds"]).to_pandas()
+    return [
+        {
+            "name": name,
+            "license": ", ".join(sorted(rows["license"].unique())),
+            "split": ", ".join(sorted(rows["split"].dropna().unique())),
+            "num_items": len(rows),
+            "num_speakers": rows["speaker_id"].nunique(),
+            "hours": round(rows["duration_seconds"].sum() / 3600, 3),
+        }
+        for name, rows in table.groupby(table["source"].fillna("source not stated"))
+    ]
