@@ -83,7 +83,8 @@ def benchmark_piano_assessment(
         system: name of the system, where a folder holds rows of several.
         ratings: of `load_ratings`; gives the noise ceiling of each percept.
         baselines: names, of `ASSESSMENT_BASELINES`.
-        training_seed: that the system was trained with; lets several trainings be pooled, and seeds the baselines.
+        training_seed: that the system was trained with; lets several trainings be pooled. The
+            baselines of a fold are fitted once, with seed 0, whatever the system's seed.
         cache: folder of what baselines compute; see `eval.caching`.
         seed: of the bootstrap.
 
@@ -95,7 +96,7 @@ def benchmark_piano_assessment(
         ValueError: predictions of another shape, or that are not finite.
     """
     names, audit = item_ids(test), known_to_training(train, test)
-    answers = baseline_answers(train, test, names=baselines, training_seed=training_seed or 0, cache=cache)
+    answers = baseline_answers(train, test, names=baselines, cache=cache)
     start = time.perf_counter()
     predictions = predict(test)
     processing_seconds = time.perf_counter() - start

@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModel
 
 from antiphon.eval.assessment_items import Predictions
-from antiphon.processing.corpora import decode
+from antiphon.eval.piano_features import PianoFiles, piano_features, stack_features
 
-INPUTS = ("midi", "audio", "score", "passage")
+INPUTS = ("midi", "audio", "score")
 BATCH_SIZE = 8
 
 
@@ -20,43 +20,34 @@ def load_assessor(
     checkpoint: str | Path,
     *,
     inputs: Sequence[str] = ("midi", "audio", "score"),
-    train: Dataset | None = None,
-    device: str | torch.device = "cpu",
 ) -> Callable[[Dataset], Predictions]:
     """Load a checkpoint with its feature extractor.
 
     Args:
         checkpoint: folder with weights, configuration, extractor and code.
-        inputs: of `INPUTS`, what the model is given; `passage` is the mean judgement of a performance's passage in
-            training.
-        train: performances trained on, for `passage`.
-        device: where the model runs.
+        inputs: of `INPUTS`, what the model is given. What it knows of a passage it finds by the score.
 
     Returns:
         A function that assesses performances with the columns of `load_percepiano`.
 
     Raises:
-        ValueError: for inputs that do not exist, or `passage` without training data.
+        ValueError: for inputs that do not exist.
     """
     if not set(inputs) or set(inputs) - set(INPUTS):
         raise ValueError(f"`inputs` is {', '.join(inputs)!r}; expected some of {', '.join(INPUTS)}.")
-    if "passage" in inputs and train is None:
-        raise ValueError("`inputs` has 'passage' but `train` is None; pass the performances that were trained on.")
     extractor = AutoFeatureExtractor.from_pretrained(checkpoint, trust_remote_code=True)
-    model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True).eval().to(device)
-    means = _passage_means(train) if "passage" in inputs else {}
+    model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True).eval()
 
     @torch.inference_mode()
     def assess(performances: Dataset) -> Predictions:
+        files = [_files(row, inputs) for row in performances.select_columns(["audio", "midi", "score_midi"])]
+        features = piano_features(files, extractor)
+        passages = extractor.known_passages([item.score for item in files])
         parts = []
-        for start in tqdm(range(0, len(performances), BATCH_SIZE), desc="assessing", unit="batch", disable=None):
-            rows = list(performances.select(range(start, min(start + BATCH_SIZE, len(performances)))))
-            batch = extractor(**_sources(rows, inputs, extractor.sampling_rate)).to(device)
-            if means:
-                unknown = np.full_like(next(iter(means.values())), np.nan)
-                known = np.stack([means.get(row["passage"], unknown) for row in rows])
-                batch["passage_percepts"] = torch.tensor(known, dtype=torch.float32, device=device)
-            output = model(**batch)
+        for start in tqdm(range(0, len(files), BATCH_SIZE), desc="assessing", unit="batch", disable=None):
+            chosen = slice(start, start + BATCH_SIZE)
+            known = {name: values[chosen] for name, values in passages.items()}
+            output = model(**{**stack_features(features[chosen]), **known})
             names = ("percepts", "stds", "low", "high")
             parts.append([getattr(output, name, None) for name in names])
         return Predictions(*(_joined(column) for column in zip(*parts)))
@@ -64,21 +55,14 @@ def load_assessor(
     return assess
 
 
-def _passage_means(train: Dataset) -> dict[str, np.ndarray]:
-    labels, passages = np.array(train["percepts"][:]), np.array(train["passage"][:])
-    return {str(passage): labels[passages == passage].mean(axis=0) for passage in np.unique(passages)}
-
-
-def _sources(rows: list[dict], inputs: Sequence[str], sampling_rate: int) -> dict:
-    sources = {}
-    if "midi" in inputs:
-        sources["midi"] = [row["midi"] for row in rows]
-    if "score" in inputs:
-        sources["score"] = [row["score_midi"] for row in rows]
-    if "audio" in inputs:
-        sources["audio"] = [decode(row, sampling_rate)[0] for row in rows]
-        sources["sampling_rate"] = sampling_rate
-    return sources
+def _files(row: dict, inputs: Sequence[str]) -> PianoFiles:
+    if "audio" in inputs and row["audio"] is None:
+        raise ValueError("`inputs` has 'audio' but the performances have none; render them with `render_corpus` first.")
+    return PianoFiles(
+        audio=row["audio"]["path"] if "audio" in inputs else None,
+        midi=row["midi"] if "midi" in inputs else None,
+        score=row["score_midi"] if "score" in inputs else None,
+    )
 
 
 def _joined(parts: Sequence[torch.Tensor | None]) -> np.ndarray | None:

@@ -12,8 +12,14 @@ from antiphon.processing.percepts import PERCEPT_POLES
 MIN_PERFORMANCES = 5  # of fewer nothing is said
 MIN_SHARE = 0.6  # what is nearer to the middle than that is not worth a sentence
 POINTS = 7  # of the raters' scale
+NO_BREAK_SPACE = "\u00a0"
 DECIBELS_PER_LOG = 10 / math.log(10)
 LOWEST_FREQUENCY = 27.5  # Hz of bin 0, from which brightness counts semitones
+
+
+def percent(share: float, sign: str = "") -> str:
+    """A share in percent; `sign` as in format specifications."""
+    return f"{100 * share:{sign}.0f}{NO_BREAK_SPACE}%"
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,18 @@ WORDINGS = {
     ),
     "performance.articulation_median": Wording(
         "articulation", "More detached than", "More connected than",
-        lambda value: f"keys are held for {value:.0%} of the time to the next chord", 0.05,
+        lambda value: f"keys are held for {percent(value)} of the time to the next chord", 0.05,
+    ),
+    "alignment.asynchrony": Wording(
+        "synchrony", "Hands and voices are more together than in", "Hands and voices are less together than in",
+        lambda value: f"{1000 * value:.0f} ms apart on average", 0.003,
     ),
     "performance.chord_spread": Wording(
-        "chords", "Chords are struck more together than in", "Chords are spread wider than in",
+        "synchrony", "Chords are struck more together than in", "Chords are spread wider than in",
         lambda value: f"by {1000 * value:.0f} ms on average", 0.003,
     ),
     "performance.pedal_share": Wording(
-        "pedal", "Less pedal than in", "More pedal than in", lambda value: f"down {value:.0%} of the time", 0.05
+        "pedal", "Less pedal than in", "More pedal than in", lambda value: f"down {percent(value)} of the time", 0.05
     ),
     "performance.pedal_rate": Wording(
         "pedal changes", "Fewer pedal changes than in", "More pedal changes than in",
@@ -85,19 +95,15 @@ WORDINGS = {
     ),
     "performance.soft_pedal_share": Wording(
         "soft pedal", "Less soft pedal than in", "More soft pedal than in",
-        lambda value: f"down {value:.0%} of the time", 0.05,
+        lambda value: f"down {percent(value)} of the time", 0.05,
     ),
     "alignment.tempo_deviation": Wording(
-        "tempo", "Steadier in tempo than", "Freer in tempo than", lambda value: f"tempo deviates by {value:.0%}", 0.02
+        "tempo", "Steadier in tempo than", "Freer in tempo than",
+        lambda value: f"tempo deviates by {percent(value)}", 0.02,
     ),
     "alignment.tempo_at_end": Wording(
-        "ending", "Slows down more at the end than", "Slows down less at the end than",
-        lambda value: f"{math.expm1(value):+.0%} against its mean tempo", 0.03,
-    ),
-    "alignment.asynchrony": Wording(
-        "synchrony", "Notes that are written together sound closer than in",
-        "Notes that are written together sound further apart than in",
-        lambda value: f"by {1000 * value:.0f} ms on average", 0.003,
+        "ending", "Slower towards the end than", "Faster towards the end than",
+        lambda value: f"tempo there {percent(math.expm1(value), sign='+')} against its mean", 0.03,
     ),
     "audio.brightness_mean": Wording(
         "brightness", "Darker than", "Brighter than",
@@ -170,12 +176,13 @@ def explain(descriptors: Mapping[str, float], reference: Reference) -> list[Expl
         descriptors: By name, NaN = missing.
         reference: See `find_reference`.
     """
-    explanations = []
+    told = []
     for name, value in _measured(descriptors).items():
-        count = reference.counts.get(name, 0)
-        if count >= MIN_PERFORMANCES and (reference.passage or WORDINGS[name].across_passages):
-            explanations.append(_against(name, value, reference))
-    told = [(max(item.shares), item.explanation) for item in explanations if max(item.shares) >= MIN_SHARE]
+        means_something = reference.passage is not None or WORDINGS[name].across_passages
+        if means_something and reference.counts.get(name, 0) >= MIN_PERFORMANCES:
+            share, explanation = _against(name, value, reference)
+            if share >= MIN_SHARE:
+                told.append((share, explanation))
     return [explanation for _, explanation in sorted(told, key=lambda item: -item[0])]
 
 
@@ -187,7 +194,7 @@ def compare_descriptors(first: Mapping[str, float], second: Mapping[str, float])
         wording, gap = WORDINGS[name], ours[name] - theirs[name]
         if abs(gap) >= wording.smallest:
             phrase = wording.more if gap > 0 else wording.less
-            measured = f"{wording.describe(ours[name])}, there {wording.describe(theirs[name])}"
+            measured = f"{wording.describe(ours[name])} here, {wording.describe(theirs[name])} there"
             text = f"{phrase} the second: {measured}."
             differences.append((abs(gap) / wording.smallest, Difference(text, name, ours[name], theirs[name])))
     return [difference for _, difference in sorted(differences, key=lambda item: -item[0])]
@@ -213,23 +220,18 @@ def compare_percepts(
     return sorted(differences, key=lambda item: (not item.is_told_apart, -abs(item.points)))
 
 
-@dataclass(frozen=True)
-class _Against:
-    shares: tuple[float, float]
-    explanation: Explanation
-
-
-def _against(name: str, value: float, reference: Reference) -> _Against:
+def _against(name: str, value: float, reference: Reference) -> tuple[float, Explanation]:
+    """The sentence, and of how many performances it holds, as a share."""
     wording, count = WORDINGS[name], reference.counts[name]
-    below, above = shares = reference.shares(name, value)
+    below, above = reference.shares(name, value)
     phrase, share = (wording.more, below) if below > above else (wording.less, above)
-    if reference.passage:
-        others = f"{round(share * count)} of the {count} performances of this passage ({share:.0%})"
+    if reference.passage is None:
+        others = f"{percent(share)} of all performances ({count})"
     else:
-        others = f"{share:.0%} of all performances ({count})"
+        others = f"{round(share * count)} of the {count} performances of this passage ({percent(share)})"
     percentile = 100 * (below + (1 - below - above) / 2)
     text = f"{phrase} {others}: {wording.describe(value)}."
-    return _Against(shares, Explanation(text, name, value, percentile, count, reference.passage))
+    return share, Explanation(text, name, value, percentile, count, reference.passage)
 
 
 def _measured(descriptors: Mapping[str, float], other: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -138,12 +138,12 @@ def find_reference(
     """Finds the performances of the same passage, or takes all where the passage is unknown.
 
     Args:
-        score: By whose notes the passage is known at once.
-        performance: By whose notes the passage is found that shares most runs of notes with it.
+        score: By whose notes the passage is known at once; it must be that of the performance.
+        performance: By whose notes, where no score is known, the passage is found that shares most runs with it.
     """
     passages = population["passages"]
     known = passages.get(fingerprint(score)) if score is not None else None
-    notes = score if score is not None else performance
+    notes = performance if performance is not None else score
     if known is None and notes is not None:
         pitches = reading_order(notes)
         alike = {key: shared_runs(pitches, passage["pitches"]) for key, passage in passages.items()}

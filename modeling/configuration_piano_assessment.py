@@ -36,6 +36,7 @@ class PianoAssessmentConfig(PreTrainedConfig):
         head_dropout, input_dropout, group_dropout: In the heads: of hidden units, of inputs, of whole sources.
         num_tree_members, num_trees, tree_depth: Boosted trees beside the heads: how many ensembles of them, trees for
             each percept, and levels; without ensembles there are none. `num_members` is a multiple of theirs.
+        use_passage_trees: Whether there are also trees that correct what training knows of the passage.
         fusion: How a head joins its sources: "concatenation", "gating" or "attention".
         residual: What a head corrects: "none" the mean of training, "score" a mean that it reads from the score,
             "passage" the mean of the same passage in training, where known.
@@ -80,7 +81,8 @@ class PianoAssessmentConfig(PreTrainedConfig):
     input_dropout: float = 0.2
     group_dropout: float = 0.0
     num_tree_members: int = 0
-    num_trees: int = 150
+    use_passage_trees: bool = True
+    num_trees: int = 100
     tree_depth: int = 4
     fusion: str = "concatenation"
     residual: str = "none"

@@ -21,8 +21,17 @@ from .losses_percepts import pearson_loss, ranking_loss, regression_loss
 
 LOSSES = ("regression", "pearson", "ranking")
 MAX_LOG_VARIANCE = 4.0
-# What may be given of a performance; each set has predictive intervals of its own.
-INPUT_SETS = (("audio",), ("midi",), ("midi", "score"), ("audio", "midi"), ("audio", "midi", "score"))
+# What may be given of a performance; each set has predictive intervals of its own. "passage" is what training knows of
+# other performances of the same passage.
+INPUT_SETS = (
+    ("audio",),
+    ("midi",),
+    ("audio", "midi"),
+    ("midi", "score"),
+    ("audio", "midi", "score"),
+    ("midi", "score", "passage"),
+    ("audio", "midi", "score", "passage"),
+)
 # By descriptor group, the inputs that it needs.
 GROUP_INPUTS = {
     "audio": {"audio"},
@@ -103,9 +112,12 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
         if config.residual == "score":
             self.score_heads = AssessmentHeads(config, {"score": sizes["score"]})
         if config.num_tree_members:
-            self.trees = TreeEnsemble(config.num_tree_members, config.num_percepts, config.num_trees, config.tree_depth)
-        # How much the heads and the trees count.
-        self.register_buffer("stack_weights", torch.empty(2))
+            shape = (config.num_tree_members, config.num_percepts, config.num_trees, config.tree_depth)
+            self.trees = TreeEnsemble(*shape)
+            if config.use_passage_trees:
+                self.passage_trees = TreeEnsemble(*shape)
+        # How much heads, trees and passage trees count, where the passage is unknown and where it is known.
+        self.register_buffer("stack_weights", torch.empty(2, 3))
         self.loss_log_weights = nn.Parameter(torch.empty(len(LOSSES)), requires_grad=config.learn_loss_weights)
         for name in ("label_means", "label_stds"):
             self.register_buffer(name, torch.empty(config.num_percepts))
@@ -117,12 +129,17 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
         if config.freeze_lattices:
             self.lattices.requires_grad_(False)
 
+    @property
+    def knows_passages(self) -> bool:
+        """Whether what is known of a passage makes a difference."""
+        return self.config.residual == "passage" or bool(self.config.num_tree_members and self.config.use_passage_trees)
+
     def reset_statistics(self):
         """Fills what `fit_statistics` and `set_intervals` set later."""
         init.zeros_(self.loss_log_weights)
         init.zeros_(self.label_means)
         init.ones_(self.label_stds)
-        init.copy_(self.stack_weights, torch.tensor([1.0, 0.0]))
+        init.copy_(self.stack_weights, torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
         init.constant_(self.interval_scales, float("nan"))
         for name in self.lattices:
             init.zeros_(getattr(self, f"{name}_means"))
@@ -137,12 +154,15 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
         Args:
             labels: (items, percepts).
             descriptors: (items, descriptors), NaN = missing.
-            lattice_embeddings: By lattice, (items, 2 * hidden_size), as `encode_lattice` returns them.
+            lattice_embeddings: By lattice, (items, 2 * hidden_size), as `encode_lattice` returns them; NaN = missing.
         """
         self.label_means.copy_(labels.mean(0))
         self.label_stds.copy_(labels.std(0).clamp(min=1e-4))
         self.embedding.fit(descriptors)
         for name, embeddings in lattice_embeddings.items():
+            embeddings = embeddings[~embeddings.isnan().any(-1)]
+            if len(embeddings) < 2:
+                continue
             getattr(self, f"{name}_means").copy_(embeddings.mean(0))
             getattr(self, f"{name}_stds").copy_(embeddings.std(0).clamp(min=1e-4))
 
@@ -173,6 +193,9 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
                     batch.pop(name, None)
                 if (name := f"{lattice}_embeddings") in batch:
                     batch[name] = torch.full_like(batch[name], nothing)
+        if "passage" not in inputs:
+            batch.pop("passage_percepts", None)
+            batch.pop("passage_descriptors", None)
         return batch
 
     def encode_lattice(
@@ -196,6 +219,7 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
         audio_embeddings: torch.Tensor | None = None,
         roll_embeddings: torch.Tensor | None = None,
         passage_percepts: torch.Tensor | None = None,
+        passage_descriptors: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         passages: torch.Tensor | None = None,
         member_weights: torch.Tensor | None = None,
@@ -210,7 +234,8 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
             roll_features, roll_attention_mask: Piano rolls (batch, frames, channels * bins), likewise.
             audio_embeddings, roll_embeddings: (batch, 2 * hidden_size) from `encode_lattice`, in place of the
                 lattices; NaN = missing.
-            passage_percepts: (batch, percepts), mean judgement of the passage in training; NaN = unknown.
+            passage_percepts, passage_descriptors: (batch, percepts) and (batch, descriptors), means over the
+                performances of the passage in training; NaN = unknown.
             labels: (batch, percepts).
             passages: (batch,) numbers of the passages, for the ranking loss.
             member_weights: (batch, members), how much an item counts for each member; 1 by default.
@@ -244,25 +269,46 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
             targets = (labels - self.label_means) / self.label_stds
             weights = torch.ones_like(values[..., 0]) if member_weights is None else member_weights.T
             loss = self._loss(values, log_variances, base, targets, passages, weights)
-        if not self.training and self.config.num_tree_members:
-            values = self._add_trees(values, descriptors)
-        return self._output(values, log_variances, loss, self._input_set(present))
+        passage_is_known = torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
+        if not self.training and self.config.num_tree_members and descriptors is not None:
+            values, passage_is_known = self._stack(values, descriptors, passage_percepts, passage_descriptors)
+        elif self.config.residual == "passage" and passage_percepts is not None:
+            passage_is_known = ~passage_percepts.isnan().any(-1)
+        return self._output(values, log_variances, loss, self._input_set(present, passage_is_known))
 
     def tree_values(self, descriptors: torch.Tensor) -> torch.Tensor:
         """What the trees say, (members, batch, percepts), in standard deviations from the mean of training."""
-        answers = self.trees(descriptors.nan_to_num(0.0))
+        return self._of_each_member(self.trees(descriptors.nan_to_num(0.0)))
+
+    def passage_tree_values(
+        self, descriptors: torch.Tensor, passage_percepts: torch.Tensor, passage_descriptors: torch.Tensor
+    ) -> torch.Tensor:
+        """The mean of the passage, corrected by trees that read how the performance deviates from it; likewise."""
+        base = ((passage_percepts - self.label_means) / self.label_stds).nan_to_num(0.0)
+        deviation = (descriptors - passage_descriptors).nan_to_num(0.0)
+        return base + self._of_each_member(self.passage_trees(torch.cat([deviation, base], dim=1)))
+
+    def _of_each_member(self, answers: torch.Tensor) -> torch.Tensor:
         return answers.repeat(self.config.num_members // self.config.num_tree_members, 1, 1)
 
-    def _add_trees(self, values: torch.Tensor, descriptors: torch.Tensor | None) -> torch.Tensor:
-        """Adds the trees' answers where none of their descriptors is missing."""
-        if descriptors is None or not self.stack_weights[1]:
-            return values
+    def _stack(
+        self, values: torch.Tensor, descriptors, passage_percepts, passage_descriptors
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weighs heads and trees, as far as their descriptors are there; also where the passage was made use of."""
         used = [place for places in self.config.descriptor_groups.values() for place in places]
         complete = ~descriptors[:, used].isnan().any(-1)
-        stacked = self.stack_weights[0] * values + self.stack_weights[1] * self.tree_values(descriptors)
-        return torch.where(complete[:, None], stacked, values)
+        known = torch.zeros_like(complete)
+        trees, (unknown_weights, known_weights) = self.tree_values(descriptors), self.stack_weights
+        stacked = unknown_weights[0] * values + unknown_weights[1] * trees
+        if self.config.use_passage_trees and passage_percepts is not None and passage_descriptors is not None:
+            missing = passage_percepts.isnan().any(-1) | passage_descriptors[:, used].isnan().any(-1)
+            known = complete & ~missing
+            passage_trees = self.passage_tree_values(descriptors, passage_percepts, passage_descriptors)
+            informed = known_weights[0] * values + known_weights[1] * trees + known_weights[2] * passage_trees
+            stacked = torch.where(known[:, None], informed, stacked)
+        return torch.where(complete[:, None], stacked, values), known
 
-    def _input_set(self, present: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _input_set(self, present: dict[str, torch.Tensor], passage_is_known: torch.Tensor) -> torch.Tensor:
         """(batch,) place in `INPUT_SETS` of what each item was judged by; -1 for another combination."""
         needed = {**GROUP_INPUTS, **LATTICE_INPUTS}
         batch = next(iter(present.values()))
@@ -272,6 +318,7 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
             ).any(0)
             for name in ("audio", "midi", "score")
         }
+        given["passage"] = passage_is_known
         place = torch.full(batch.shape, -1, device=batch.device)
         for index, inputs in enumerate(INPUT_SETS):
             matches = torch.stack([known == (name in inputs) for name, known in given.items()]).all(0)

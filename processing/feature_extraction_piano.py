@@ -1,5 +1,6 @@
 """Recordings and MIDI files of a piano on one lattice of time and pitch, with hand-crafted descriptors beside them."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,6 +12,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from .audio_descriptors import audio_descriptors
 from .audio_midi import Performance, read_midi
 from .performance_descriptors import alignment_descriptors, performance_descriptors
+from .score_alignment import chords
 
 LOWEST_FREQUENCY = 27.5  # Hz, A0, the lowest key
 LOWEST_PITCH = 21  # its MIDI number
@@ -34,12 +36,22 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
         power_floor: Smallest power before the natural logarithm.
         mean, standard_deviation: Of the log power in general, which bring it near 0 and 1.
         silence_decibels: What lies so far below the loudest frame before the first and after the last sound is cut off.
+        passages: What training knows of a passage, by the `score_fingerprint` of its score: the mean `percepts` and
+            `descriptors` of its performances.
 
     Source: Brown 1991, "Calculation of a constant Q spectral transform", for semitone bins; here triangular filters on
         one Fourier transform, never narrower than its resolution, which in the lowest octaves blurs neighbours.
     """
 
-    model_input_names = ["input_features", "attention_mask", "roll_features", "roll_attention_mask", "descriptors"]
+    model_input_names = [
+        "input_features",
+        "attention_mask",
+        "roll_features",
+        "roll_attention_mask",
+        "descriptors",
+        "passage_percepts",
+        "passage_descriptors",
+    ]
 
     def __init__(
         self,
@@ -51,6 +63,7 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
         mean: float = -17.0,
         standard_deviation: float = 4.0,
         silence_decibels: float = 50.0,
+        passages: dict[str, dict[str, list[float | None]]] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,6 +75,7 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
         self.mean = mean
         self.standard_deviation = standard_deviation
         self.silence_decibels = silence_decibels
+        self.passages = passages or {}
         if num_pitch_bins % BINS_PER_OCTAVE:
             raise ValueError(f"`num_pitch_bins` is {num_pitch_bins} but must be a multiple of 12, whole octaves.")
         highest = LOWEST_FREQUENCY * 2 ** (num_pitch_bins / BINS_PER_OCTAVE)
@@ -107,7 +121,8 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
         Returns:
             `input_features` (batch, frames, num_pitch_bins) and `attention_mask` (batch, frames) where any item has
             audio; `roll_features` (batch, frames, 3 * num_pitch_bins) and `roll_attention_mask` where any has MIDI;
-            `descriptors` (batch, descriptors), NaN where their source is missing.
+            `descriptors` (batch, descriptors), NaN where their source is missing; and where the extractor knows
+            passages, `passage_percepts` (batch, percepts) and `passage_descriptors`, NaN for unknown ones.
 
         Raises:
             ValueError: for nothing at all, another sampling rate, a recording that is silent or broken, or too long a
@@ -125,6 +140,7 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
             **_padded("input_features", "attention_mask", spectrograms),
             **_padded("roll_features", "roll_attention_mask", rolls),
             "descriptors": torch.stack(descriptors),
+            **self.known_passages([item["score"] for item in items]),
         }
         if return_tensors != "pt":
             outputs = {name: tensor.numpy() for name, tensor in outputs.items()}
@@ -154,6 +170,29 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
             for name in names
         ]
         return spectrogram, roll, torch.tensor(values, dtype=torch.float32)
+
+    def known_passages(self, scores: Sequence) -> dict[str, torch.Tensor]:
+        """What training knows of passages: `passage_percepts` and `passage_descriptors`, NaN where it knows nothing.
+
+        Args:
+            scores: Path, bytes or `Performance` of each passage's score, or None.
+
+        Returns:
+            Nothing at all if the extractor knows no passage.
+        """
+        if not self.passages:
+            return {}
+        unknown = {name: [math.nan] * len(values) for name, values in next(iter(self.passages.values())).items()}
+        known = [
+            unknown if score is None else self.passages.get(score_fingerprint(_as_performance(score)), unknown)
+            for score in scores
+        ]
+        return {
+            f"passage_{name}": torch.tensor(
+                [[math.nan if value is None else value for value in passage[name]] for passage in known]
+            )
+            for name in unknown
+        }
 
     def log_power(self, waveform: torch.Tensor) -> torch.Tensor:
         """Log power in semitones, (frames, num_pitch_bins), from the first to the last sound.
@@ -218,6 +257,12 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
             roll[first : released + 1, 1, key] = 1
             roll[first : last + 1, 2, key] = 1
         return roll.flatten(1)
+
+
+def score_fingerprint(score: Performance) -> str:
+    """A name of the passage that a score holds: a digest of its pitches in the order in which they are read."""
+    order = np.lexsort((score.pitches, chords(score.onsets)))
+    return hashlib.sha256(score.pitches[order].astype("<u2").tobytes()).hexdigest()[:16]
 
 
 @cache

@@ -1,22 +1,30 @@
 """Performances on their way into an assessment model: inputs, labels, and who of the ensemble learns from whom."""
 
-from collections.abc import Sequence
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from datasets import Dataset
+from tqdm.auto import tqdm
 
-from antiphon.modeling import PianoAssessmentModel
+from antiphon.eval.caching import cached_arrays
+from antiphon.eval.piano_features import PianoFiles
+from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel, layers_lattice
+from antiphon.processing.audio_midi import read_midi
 from antiphon.processing.corpora import split_by_group
 from antiphon.processing.corpora.rendering import render_corpus
+from antiphon.processing.feature_extraction_piano import score_fingerprint
 
-from .piano_features import PianoFiles
 from .recipes import RecipeError
 
 COLUMNS = (
     *("file_name", "audio", "speaker_id", "duration_seconds", "source", "split", "license"),
     *("midi", "score_midi", "passage", "excerpt", "work", "player_id", "percepts", "percept_stds", "num_raters"),
+    "is_human",
 )
 INPUTS = ("audio", "midi", "score")
 
@@ -40,18 +48,64 @@ def performance_files(rows: Dataset, inputs: Sequence[str], rendering: dict) -> 
     return [PianoFiles(*item) for item in zip(audio, midi, score)]
 
 
-def passage_means(rows: Dataset) -> torch.Tensor:
-    """Mean judgement of the other performances of each row's passage, (rows, percepts); NaN where there is none.
+def check_ensemble(data: dict, config: PianoAssessmentConfig) -> None:
+    """Refuses members that cannot be held out, or a mixture of items whose lattices cannot be mixed.
+
+    Raises:
+        RecipeError: saying which value to change.
+    """
+    parts, members, trees = data["held_out_parts"], config.num_members, config.num_tree_members
+    if not 2 <= parts <= members:
+        raise RecipeError(
+            f"`data.held_out_parts` is {parts} but must lie between 2 and `model.num_members` ({members})."
+        )
+    if trees % parts:
+        raise RecipeError(
+            f"`model.num_tree_members` is {trees} but must be a multiple of `data.held_out_parts` ({parts}): else "
+            "trees that learned from an item judge it beside heads that did not."
+        )
+    if data["mixup_alpha"] and not config.freeze_lattices and (config.use_audio or config.use_roll):
+        raise RecipeError(
+            "`data.mixup_alpha` mixes descriptors and embeddings, not what lattices read; set `model.freeze_lattices` "
+            "to true, or `data.mixup_alpha` to 0."
+        )
+
+
+def passage_keys(rows: Dataset) -> list[str]:
+    """Of each row, by what its passage is recognised: the notes of its score."""
+    keys = {path: score_fingerprint(read_midi(path)) for path in set(rows["score_midi"])}
+    return [keys[path] for path in rows["score_midi"]]
+
+
+def means_of_others(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Mean of the other rows of each row's group, (rows, size); NaN where there is none.
 
     Without the row itself: it would otherwise be told a part of its own answer.
+
+    Args:
+        values: (rows, size).
+        groups: (rows,) numbers from 0 on.
     """
-    labels = np.array(rows["percepts"][:])
-    _, passages = np.unique(rows["passage"][:], return_inverse=True)
-    sums, counts = np.zeros((passages.max() + 1, labels.shape[1])), np.bincount(passages)
-    np.add.at(sums, passages, labels)
-    others = (counts[passages] - 1)[:, None]
-    means = np.where(others > 0, (sums[passages] - labels) / np.maximum(others, 1), np.nan)
-    return torch.tensor(means, dtype=torch.float32)
+    sums = torch.zeros(int(groups.max()) + 1, values.shape[1], dtype=torch.double).index_add_(
+        0, groups, values.double()
+    )
+    others = torch.bincount(groups)[groups][:, None] - 1
+    means = (sums[groups] - values) / others
+    return means.where(others > 0, torch.nan).float()
+
+
+def tabulate_passages(
+    keys: Sequence[str], percepts: torch.Tensor, descriptors: torch.Tensor
+) -> dict[str, dict[str, list[float | None]]]:
+    """By the key of each passage, the means that a feature extractor keeps of it; what is missing is None."""
+    table = {}
+    for key in sorted(set(keys)):
+        chosen = torch.tensor([other == key for other in keys])
+        table[key] = {
+            name: [None if math.isnan(value) else float(f"{value:.5g}") for value in values[chosen].mean(0).tolist()]
+            for name, values in (("percepts", percepts), ("descriptors", descriptors))
+        }
+    return table
 
 
 def held_out_members(rows: Dataset, by: str, num_parts: int, num_members: int, seed: int) -> torch.Tensor:
@@ -67,27 +121,46 @@ def held_out_members(rows: Dataset, by: str, num_parts: int, num_members: int, s
     return row_parts[:, None] == torch.arange(num_members)[None, :] % num_parts
 
 
-@torch.no_grad()
+LATTICE_FEATURES = {"audio": "input_features", "roll": "roll_features"}
+
+
 def lattice_embeddings(
-    model: PianoAssessmentModel, features: Sequence[dict[str, torch.Tensor]], batch_size: int = 16
+    model: PianoAssessmentModel, features: Sequence[dict[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
-    """By lattice, the (items, 2 * hidden_size) that a frozen lattice makes of each item; NaN where it has none."""
+    """By lattice, the (items, 2 * hidden_size) that it makes of each item; NaN where an item has none.
+
+    Every item is computed once for the same weights and kept: trainings with other heads, folds and seeds share them.
+    """
     was_training = model.training
     model.eval()
-    names = {"audio": "input_features", "roll": "roll_features"}
     embeddings = {}
-    for lattice in model.lattices:
-        having = [index for index, item in enumerate(features) if names[lattice] in item]
-        # Items of like length share a batch: little is padded.
-        having.sort(key=lambda index, name=names[lattice]: len(features[index][name]))
+    for name, lattice in model.lattices.items():
+        weights = _digest(lattice.state_dict().values())
         size = 2 * model.config.hidden_size
-        embeddings[lattice] = torch.full((len(features), size), float("nan"))
-        for start in range(0, len(having), batch_size):
-            chosen = having[start : start + batch_size]
-            padded, mask = _pad([features[index][names[lattice]] for index in chosen])
-            embeddings[lattice][chosen] = model.encode_lattice(lattice, padded, mask)
+        embeddings[name] = torch.full((len(features), size), float("nan"))
+        for index, item in enumerate(tqdm(features, desc=f"{name} lattice", disable=None)):
+            if (values := item.get(LATTICE_FEATURES[name])) is not None:
+                kept = cached_arrays(
+                    "lattices",
+                    [name, weights, _digest([values])],
+                    partial(_embed, model, name, values),
+                    modules=(layers_lattice,),
+                )
+                embeddings[name][index] = torch.from_numpy(kept["embedding"])
     model.train(was_training)
     return embeddings
+
+
+@torch.no_grad()
+def _embed(model: PianoAssessmentModel, name: str, values: torch.Tensor) -> dict[str, np.ndarray]:
+    return {"embedding": model.encode_lattice(name, values.float()[None])[0].numpy()}
+
+
+def _digest(tensors: Iterable[torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _pad(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,21 +176,31 @@ class AssessmentDataset(torch.utils.data.Dataset):
     Args:
         tensors: By name of an argument of `PianoAssessmentModel.forward`, (items, ...).
         features: Of each item, `input_features` and `roll_features` of differing length, for lattices that learn.
-        max_frames: A longer one is cut, in training at a place drawn with `generator`, else at the beginning.
+        max_frames: A longer one is cut, in training at a place that is drawn, else at the beginning.
+        seed: In training, of all that is drawn: a function of it, the epoch and the item alone, so that a resumed
+            training draws the same. None draws nothing.
     """
 
     tensors: dict[str, torch.Tensor]
     features: Sequence[dict[str, torch.Tensor]] | None = None
     max_frames: int | None = None
-    generator: np.random.Generator | None = None
+    seed: int | None = None
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch begins; the Trainer calls this."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.tensors["labels"])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         item = {name: tensor[index] for name, tensor in self.tensors.items()}
+        share = 0.0
+        if self.seed is not None:
+            generator = np.random.default_rng([self.seed, self.epoch, index])
+            share, item["draw"] = generator.random(), int(generator.integers(2**32))
         if self.features is not None:
-            share = 0.0 if self.generator is None else self.generator.random()
             for name in ("input_features", "roll_features"):
                 if name in self.features[index]:
                     item[name] = self._cut(self.features[index][name], share).float()
@@ -134,15 +217,15 @@ class AssessmentCollator:
     """Stacks items, pads lattices, and mixes items with each other where asked to.
 
     Args:
-        mixup_alpha: Of the Beta distribution of the share of the other item; 0 mixes nothing.
+        mixup_alpha: Of the Beta distribution of the share of the other item; 0 mixes nothing. The items' draws decide.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1, on descriptors and embeddings.
     """
 
     mixup_alpha: float = 0.0
-    generator: np.random.Generator | None = None
 
     def __call__(self, items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        draws = [item.pop("draw") for item in items if "draw" in item]
         batch = {}
         for name in items[0]:
             values = [item[name] for item in items]
@@ -151,16 +234,23 @@ class AssessmentCollator:
                 batch[name], batch[mask] = _pad(values)
             else:
                 batch[name] = torch.stack(values)
-        return self._mix(batch) if self.mixup_alpha and self.generator is not None else batch
+        return self._mix(batch, np.random.default_rng(draws)) if self.mixup_alpha and draws else batch
 
-    def _mix(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _mix(self, batch: dict[str, torch.Tensor], generator: np.random.Generator) -> dict[str, torch.Tensor]:
         size = len(batch["labels"])
-        share = torch.tensor(self.generator.beta(self.mixup_alpha, self.mixup_alpha, size), dtype=torch.float32)
+        share = torch.tensor(generator.beta(self.mixup_alpha, self.mixup_alpha, size), dtype=torch.float32)
         share = torch.maximum(share, 1 - share)[:, None]
-        other = torch.from_numpy(self.generator.permutation(size))
+        other = torch.from_numpy(generator.permutation(size))
         # A member learns from a mixture only if it may learn from both parts.
         batch["member_weights"] = batch["member_weights"] * batch["member_weights"][other]
-        for name in ("descriptors", "audio_embeddings", "roll_embeddings", "passage_percepts", "labels"):
+        for name in (
+            "descriptors",
+            "audio_embeddings",
+            "roll_embeddings",
+            "passage_percepts",
+            "passage_descriptors",
+            "labels",
+        ):
             if name in batch:
                 batch[name] = share * batch[name] + (1 - share) * batch[name][other]
         return batch

@@ -10,9 +10,9 @@ from antiphon.modeling.layers_trees import TreeEnsemble
 
 # Small trees, many of them, each from a part of the items and descriptors: with a thousand noisy labels anything
 # bolder learns the noise.
-LEARNING_RATE = 0.06
+LEARNING_RATE = 0.08
 SUBSAMPLE = 0.7
-MAX_FEATURES = 0.2
+MAX_FEATURES = 0.1
 MIN_SAMPLES_LEAF = 8
 
 
@@ -54,12 +54,18 @@ def _store(ensemble: TreeEnsemble, place: tuple[int, int, int], tree: BaseDecisi
         node = node_at[position]
         is_leaf = grown.children_left[node] < 0
         ensemble.features[(*place, position)] = 0 if is_leaf else int(grown.feature[node])
-        ensemble.thresholds[(*place, position)] = np.inf if is_leaf else float(grown.threshold[node])
+        ensemble.thresholds[(*place, position)] = np.inf if is_leaf else _rounded_down(grown.threshold[node])
         node_at[2 * position + 1] = node if is_leaf else grown.children_left[node]
         node_at[2 * position + 2] = node if is_leaf else grown.children_right[node]
     for leaf in range(first_leaf + 1):
         value = grown.value[node_at[first_leaf + leaf], 0, 0]
         ensemble.leaves[(*place, leaf)] = LEARNING_RATE * float(value)
+
+
+def _rounded_down(threshold: float) -> float:
+    """The largest number of single precision up to `threshold`: it parts numbers of that precision in the same way."""
+    rounded = np.float32(threshold)
+    return float(rounded if rounded <= threshold else np.nextafter(rounded, np.float32(-np.inf)))
 
 
 def stacking_weights(parts: list[np.ndarray], targets: np.ndarray) -> torch.Tensor:

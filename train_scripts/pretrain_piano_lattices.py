@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainingArguments, set_seed
@@ -25,7 +26,7 @@ from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import write_midi
 from antiphon.processing.corpora.rendering import render_midi
 from antiphon.processing.corpora.synthetic_piano import synthetic_performance
-from antiphon.train_scripts.piano_features import PianoFiles, piano_features
+from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -68,7 +69,7 @@ def resolve(recipe: dict) -> dict:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     try:
         PianoAssessmentConfig(**recipe["model"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, StrictDataclassError) as error:
         raise RecipeError(f"`model` cannot be used: {error}") from error
     return recipe
 
@@ -96,7 +97,12 @@ class Windows(Dataset):
     def __init__(self, pieces: list[dict[str, torch.Tensor]], frames: int, seed: int | None = None):
         self.pieces = pieces
         self.frames = frames
-        self.generator = None if seed is None else np.random.default_rng(seed)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch begins; the Trainer calls this."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -105,7 +111,9 @@ class Windows(Dataset):
         piece = self.pieces[index]
         shared = min(len(piece["input_features"]), len(piece["roll_features"]))
         latest = max(shared - self.frames, 0)
-        start = 0 if self.generator is None else int(self.generator.integers(latest + 1))
+        start = 0
+        if self.seed is not None:
+            start = int(np.random.default_rng([self.seed, self.epoch, index]).integers(latest + 1))
         frames = slice(start, min(start + self.frames, shared))
         return {name: piece[name][frames].float() for name in ("input_features", "roll_features")}
 

@@ -22,6 +22,7 @@ from antiphon.processing.corpora import (
     select_ids,
     split_by_group,
 )
+from antiphon.processing.corpora.protocols import load_protocol
 
 from .recipes import (
     RecipeError,
@@ -36,7 +37,7 @@ from .recipes import (
 from .run_folder import RunFolder, write_text
 from .tasks import DECODINGS, TASKS, benchmark_name
 
-FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0}
+FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0, "protocol": None}
 VALIDATION_DEFAULTS = {"fraction": None, "where": []}
 PACKAGED_STUDIES = Path(__file__).parent / "recipes" / "studies"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -76,9 +77,10 @@ class Study:
         folder: Where the study lives.
         recipe: The recipe that all variants share, with `overrides` that hold for each of them.
         corpus, where: The corpus, and conditions on the rows that the study may see at all.
-        folds: Either `number` of them or, without it, one for every group of the column `by`, drawn with `seed`.
+        folds: Those of a stored `protocol`; else `number` of them or, without it, one for every group of the column
+            `by`, drawn with `seed`.
         validation: What of each fold's training items chooses checkpoints: a `fraction` of its groups, or the items
-            `where` conditions hold.
+            `where` conditions hold. A stored protocol needs none where the training holds out a part by itself.
         seeds: Of the trainings.
         variants: By name, dotted recipe keys and their values; the `baseline` may have none.
         goal: The question, for the log and the report.
@@ -94,9 +96,9 @@ class Study:
     recipe: str
     corpus: str
     folds: dict
-    validation: dict
     seeds: list[int]
     variants: dict[str, dict | None]
+    validation: dict = field(default_factory=dict)
     where: list[str] = field(default_factory=list)
     overrides: dict = field(default_factory=dict)
     baseline: str = "baseline"
@@ -124,7 +126,7 @@ class Study:
         keys, required = field_names(cls, without=["folder"])
         given = load_study(source, keys, set(required) - {"name"})
         given["folds"] = with_defaults(given["folds"], FOLD_DEFAULTS, "`folds`")
-        given["validation"] = with_defaults(given["validation"], VALIDATION_DEFAULTS, "`validation`")
+        given["validation"] = with_defaults(given.get("validation"), VALIDATION_DEFAULTS, "`validation`")
         study = cls(**{"name": Path(source).stem, **given, "folder": Path(folder)})
         study._check()
         return study
@@ -137,7 +139,8 @@ class Study:
             raise RecipeError(
                 f"`baseline` is {self.baseline!r} but `variants` are {', '.join(map(str, self.variants))}."
             )
-        if bool(self.validation["fraction"]) == bool(self.validation["where"]):
+        chosen = [key for key in VALIDATION_DEFAULTS if self.validation[key]]
+        if len(chosen) > 1 or (not chosen and not self.folds["protocol"]):
             raise RecipeError("`validation` needs either a `fraction` of the training groups or a `where` condition.")
         is_list = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
         if not is_list or not self.seeds or len(set(self.seeds)) != len(self.seeds):
@@ -176,7 +179,9 @@ class Study:
     @cached_property
     def splits(self) -> dict[str, dict[str, list[str]]]:
         """Ids of each fold's training, validation and test items."""
-        by, number, seed = (self.folds[key] for key in ("by", "number", "seed"))
+        by, number, seed, protocol = (self.folds[key] for key in ("by", "number", "seed", "protocol"))
+        if protocol is not None:
+            return self._stored_splits(protocol)
         if number is None:
             tests = {fold.group: fold.test for fold in leave_one_group_out(self.rows, by)}
         else:
@@ -184,6 +189,14 @@ class Study:
         for name in tests:
             _check_folder_name(name, "fold")
         return {name: self._split(test, by, seed) for name, test in tests.items()}
+
+    def _stored_splits(self, protocol: str) -> dict[str, dict[str, list[str]]]:
+        """Folds of a stored protocol, of the rows that the study may see."""
+        known = set(item_ids(self.rows))
+        return {
+            name: {side: [id for id in ids if id in known] for side, ids in fold.items()}
+            for name, fold in load_protocol(protocol).items()
+        }
 
     def _split(self, test: list[str], by: str, seed: int) -> dict[str, list[str]]:
         tested = set(test)
@@ -286,8 +299,9 @@ class Study:
             raise RecipeError(f"`data.train` of {trial.variant} does not name {self.corpus}, the corpus of the study.")
         for source in sources:
             source["ids"] = {"file": str(self.split_file(trial.fold)), "split": "train"}
-        validation = {"file": str(self.split_file(trial.fold)), "split": "validation"}
-        recipe["data"]["validation"] = [{"name": self.corpus, "ids": validation}]
+        if "validation" in self.splits[trial.fold]:
+            validation = {"file": str(self.split_file(trial.fold)), "split": "validation"}
+            recipe["data"]["validation"] = [{"name": self.corpus, "ids": validation}]
         set_value(recipe, "run.seed", trial.seed)
         set_value(recipe, "run.folder", str(self.folder / trial.folder))
         set_value(recipe, "training.run_name", trial.folder.removeprefix("runs/").replace("/", "-"))

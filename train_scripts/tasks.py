@@ -6,9 +6,14 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from antiphon.eval import assessment_scores
+from antiphon.eval.benchmark_piano_assessment import benchmark_piano_assessment
 from antiphon.eval.benchmark_recognition import benchmark_recognition
+from antiphon.eval.piano_assessor import load_assessor
 from antiphon.eval.recognition_scores import METRIC_COLUMNS
-from antiphon.train_scripts import train_conformer
+from antiphon.processing.corpora.rendering import render_corpus, rendering_conditions
+from antiphon.train_scripts import train_conformer, train_piano_assessment
+from antiphon.train_scripts.assessment_data import COLUMNS
 from antiphon.train_scripts.run_folder import RunFolder
 from antiphon.train_scripts.sources import load_sources
 
@@ -59,6 +64,37 @@ def measure_recognition(
         )
 
 
+def measure_assessment(
+    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str]
+) -> None:
+    """Measures an assessment model by the inputs that it was trained with; it has no decodings."""
+    data = run.recipe["data"]
+    train = load_sources(data["train"], "data.train", COLUMNS)
+    inputs, rendering = data["inputs"], None
+    if "audio" in inputs:
+        train, test = (render_corpus(rows, **data["rendering"]) for rows in (train, test))
+        rendering = rendering_conditions(**data["rendering"])
+    benchmark_piano_assessment(
+        load_assessor(run.checkpoint, inputs=inputs),
+        train,
+        test,
+        name=name,
+        corpus=Path(corpus).name,
+        split=split,
+        out=run.results,
+        inputs=inputs,
+        rendering=rendering,
+        checkpoint=run.checkpoint,
+        training_seed=run.recipe["run"]["seed"],
+    )
+
+
 TASKS = {
-    "recognition": Task(train_conformer.resolve, train_conformer.train, measure_recognition, tuple(METRIC_COLUMNS))
+    "recognition": Task(train_conformer.resolve, train_conformer.train, measure_recognition, tuple(METRIC_COLUMNS)),
+    "piano_assessment": Task(
+        train_piano_assessment.resolve,
+        train_piano_assessment.train,
+        measure_assessment,
+        tuple(assessment_scores.METRIC_COLUMNS),
+    ),
 }

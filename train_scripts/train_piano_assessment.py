@@ -22,6 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from antiphon.eval.selection import where
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel
 from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
 from antiphon.processing import PianoFeatureExtractor
@@ -30,13 +31,16 @@ from antiphon.train_scripts.assessment_data import (
     COLUMNS,
     AssessmentCollator,
     AssessmentDataset,
+    check_ensemble,
     held_out_members,
     lattice_embeddings,
-    passage_means,
+    means_of_others,
+    passage_keys,
     performance_files,
+    tabulate_passages,
 )
 from antiphon.train_scripts.boosted_trees import fit_trees, stacking_weights
-from antiphon.train_scripts.piano_features import piano_features
+from antiphon.eval.piano_features import piano_features
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -48,6 +52,7 @@ DATA_DEFAULTS = {
     "rendering": {},
     "held_out_by": "excerpt",
     "held_out_parts": 4,
+    "judged_where": [],
     "max_seconds": 30.0,
     "mixup_alpha": 0.0,
 }
@@ -88,9 +93,10 @@ def resolve(recipe: dict) -> dict:
         recipe["model"].get("used_groups") or [], PianoFeatureExtractor().descriptor_groups, "`model.used_groups`"
     )
     try:
-        PianoAssessmentConfig(**recipe["model"])
+        config = PianoAssessmentConfig(**recipe["model"])
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_ensemble(recipe["data"], config)
     return recipe
 
 
@@ -105,7 +111,13 @@ def build_model(recipe: dict, extractor: PianoFeatureExtractor) -> PianoAssessme
         )
     )
     if checkpoint := recipe["run"]["initialize_from"]:
-        weights = load_file(os.path.join(checkpoint, "model.safetensors"))
+        file = os.path.join(checkpoint, "model.safetensors")
+        if not os.path.isfile(file):
+            raise RecipeError(
+                f"`run.initialize_from` is {checkpoint}, which holds no model.safetensors; train lattices with "
+                "train_scripts/pretrain_piano_lattices.py, or set it to null."
+            )
+        weights = load_file(file)
         lattices = {
             name.removeprefix("lattices."): tensor
             for name, tensor in weights.items()
@@ -127,7 +139,7 @@ def training_tensors(
         rows, data["held_out_by"], data["held_out_parts"], model.config.num_members, recipe["run"]["seed"]
     )
     embeddings = lattice_embeddings(model, features)
-    _, passages = np.unique(rows["passage"][:], return_inverse=True)
+    _, passages = np.unique(passage_keys(rows), return_inverse=True)
     tensors = {
         "descriptors": torch.stack([item["descriptors"] for item in features]),
         "labels": torch.tensor(np.array(rows["percepts"][:]), dtype=torch.float32),
@@ -135,8 +147,9 @@ def training_tensors(
         "member_weights": (~held_out).float(),
     }
     model.fit_statistics(tensors["labels"], tensors["descriptors"], embeddings)
-    if model.config.residual == "passage":
-        tensors["passage_percepts"] = passage_means(rows)
+    for name in ("percepts", "descriptors"):
+        values = tensors["labels" if name == "percepts" else name]
+        tensors[f"passage_{name}"] = means_of_others(values, tensors["passages"])
     if model.config.freeze_lattices:
         tensors |= {f"{name}_embeddings": values for name, values in embeddings.items()}
     return tensors, held_out
@@ -181,30 +194,59 @@ def judge_held_out(
     return percepts, np.sqrt(held_out_percepts(output.member_stds.numpy() ** 2, held_out) + spread)
 
 
-def add_trees(model: PianoAssessmentModel, tensors: dict[str, torch.Tensor], held_out: np.ndarray, recipe: dict):
-    """Fits the trees to the descriptors, and weighs heads and trees by how well held-out members judge."""
+def add_trees(
+    model: PianoAssessmentModel,
+    tensors: dict[str, torch.Tensor],
+    held_out: np.ndarray,
+    is_judged: np.ndarray,
+    recipe: dict,
+):
+    """Fits both kinds of trees, and weighs heads and trees by how well held-out members judge.
+
+    Args:
+        is_judged: (items,) whether an item counts in that.
+    """
     means, stds = model.label_means.numpy(), model.label_stds.numpy()
-    descriptors = tensors["descriptors"].nan_to_num(0.0)
+    descriptors, known = tensors["descriptors"], (tensors["passage_percepts"], tensors["passage_descriptors"])
     targets = (tensors["labels"].numpy() - means) / stds
-    fit_trees(model.trees, descriptors.numpy(), targets, held_out, recipe["run"]["seed"])
+    seed = recipe["run"]["seed"]
+    fit_trees(model.trees, descriptors.nan_to_num(0.0).numpy(), targets, held_out, seed)
     heads, _ = judge_held_out(model, tensors, held_out, tuple(recipe["data"]["inputs"]))
-    trees = held_out_percepts(model.tree_values(descriptors).transpose(0, 1).numpy(), held_out)
-    model.stack_weights.copy_(stacking_weights([(heads - means) / stds, trees], targets))
-    print(f"weights of heads and trees: {model.stack_weights.tolist()}", flush=True)
+    values = [model.tree_values(descriptors)]
+    if model.config.use_passage_trees:
+        # Before they are grown the passage trees add nothing to the mean of the passage.
+        base = model.passage_tree_values(descriptors, *known)[0]
+        deviation = torch.cat([(descriptors - known[1]).nan_to_num(0.0), base], dim=1).numpy()
+        fit_trees(model.passage_trees, deviation, targets - base.numpy(), held_out, seed)
+        values.append(model.passage_tree_values(descriptors, *known))
+    answers = [(heads - means) / stds]
+    answers += [held_out_percepts(value.transpose(0, 1).numpy(), held_out) for value in values]
+    judged = [answer[is_judged] for answer in answers]
+    model.stack_weights.zero_()
+    model.stack_weights[0, :2] = stacking_weights(judged[:2], targets[is_judged])
+    model.stack_weights[1, : len(judged)] = stacking_weights(judged, targets[is_judged])
+    print(f"weights of heads, trees and passage trees: {model.stack_weights.tolist()}", flush=True)
 
 
-def calibrate(model: PianoAssessmentModel, tensors: dict[str, torch.Tensor], held_out: np.ndarray, inputs: list[str]):
+def calibrate(
+    model: PianoAssessmentModel,
+    tensors: dict[str, torch.Tensor],
+    held_out: np.ndarray,
+    is_judged: np.ndarray,
+    inputs: list[str],
+):
     """For whatever part of `inputs` is given, widens the intervals until they hold `COVERAGE` of the labels.
 
     Source: Barber et al. 2021, "Predictive inference with the jackknife+", section 3, with folds in place of items and
         errors in units of each prediction's own standard deviation.
     """
-    labels = tensors["labels"].numpy()
-    level = min(1.0, np.ceil((len(labels) + 1) * COVERAGE) / len(labels))
+    labels, count = tensors["labels"].numpy(), is_judged.sum()
+    level = min(1.0, np.ceil((count + 1) * COVERAGE) / count)
     for given in INPUT_SETS:
-        if set(given) <= set(inputs):
+        if set(given) <= {*inputs, *(["passage"] if model.knows_passages else [])}:
             percepts, stds = judge_held_out(model, tensors, held_out, given)
-            scales = np.quantile(np.abs(labels - percepts) / stds, level, axis=0, method="higher")
+            errors = (np.abs(labels - percepts) / stds)[is_judged]
+            scales = np.quantile(errors, level, axis=0, method="higher")
             model.set_intervals(given, torch.tensor(scales, dtype=torch.float32))
 
 
@@ -238,7 +280,6 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     tensors, held_out = training_tensors(rows, model, features, recipe)
     learns = bool(model.lattices) and not model.config.freeze_lattices
     lattices = {"features": features, "max_frames": round(data["max_seconds"] * extractor.frame_rate)} if learns else {}
-    generator = np.random.default_rng(seed)
     if arguments.process_index == 0:
         learned = model.num_parameters(only_trainable=True)
         print(f"{model.num_parameters():,} parameters, {learned:,} of them learn; {len(rows)} performances", flush=True)
@@ -248,8 +289,8 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     trainer = AssessmentTrainer(
         model=model,
         args=arguments,
-        data_collator=AssessmentCollator(data["mixup_alpha"], generator),
-        train_dataset=AssessmentDataset(tensors, **lattices, generator=generator),
+        data_collator=AssessmentCollator(data["mixup_alpha"]),
+        train_dataset=AssessmentDataset(tensors, **lattices, seed=seed),
         eval_dataset=AssessmentDataset(tensors, **lattices),
         processing_class=extractor,
         preprocess_logits_for_metrics=lambda outputs, labels: outputs[-2:],
@@ -260,12 +301,14 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
+    is_judged = np.isin(rows["file_name"], where(rows, data["judged_where"])["file_name"])
     finished = trainer.accelerator.unwrap_model(trainer.model)
     if not finished.config.freeze_lattices:
         tensors |= {f"{name}_embeddings": each for name, each in lattice_embeddings(finished, features).items()}
     if finished.config.num_tree_members:
-        add_trees(finished, tensors, held_out.numpy(), recipe)
-    calibrate(finished, tensors, held_out.numpy(), data["inputs"])
+        add_trees(finished, tensors, held_out.numpy(), is_judged, recipe)
+    calibrate(finished, tensors, held_out.numpy(), is_judged, data["inputs"])
+    extractor.passages = tabulate_passages(passage_keys(rows), tensors["labels"], tensors["descriptors"])
     trainer.save_model(str(run.checkpoint))
     if trainer.is_world_process_zero():
         log = trainer.state.log_history

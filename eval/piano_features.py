@@ -1,9 +1,10 @@
-"""Features of piano performances, computed once and kept: what a training reads again and again."""
+"""Features of piano performances, computed once and kept: what trainings and benchmarks read again and again."""
 
 import hashlib
+import inspect
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,18 +15,17 @@ from safetensors.torch import load_file, save
 from tqdm.auto import tqdm
 
 from antiphon.eval.result_rows import write_atomically
-from antiphon.processing import (
-    PianoFeatureExtractor,
-    audio_descriptors,
-    audio_midi,
-    feature_extraction_piano,
-    performance_descriptors,
-    score_alignment,
-)
+from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 
-# What decides the features besides their inputs: a change of any of these files makes the old ones void.
-SOURCES = (audio_descriptors, audio_midi, feature_extraction_piano, performance_descriptors, score_alignment)
+# What decides the features besides their inputs: a change of any of these files makes the old ones void. A checkpoint
+# carries copies of them; as long as nothing has changed, it shares the features with the installed code.
+LATTICES = {"input_features": "attention_mask", "roll_features": "roll_attention_mask"}
+FEATURE_SETTINGS = (
+    *("sampling_rate", "hop_length", "n_fft", "num_pitch_bins", "power_floor", "mean", "standard_deviation"),
+    "silence_decibels",
+)
+SOURCES = ("audio_descriptors", "audio_midi", "feature_extraction_piano", "performance_descriptors", "score_alignment")
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,27 @@ def piano_features(files: Iterable[PianoFiles], extractor: PianoFeatureExtractor
         return [load_file(path) for path in paths]
 
 
+def stack_features(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of a model's inputs from the features of several performances, padded on the right."""
+    batch = {"descriptors": torch.stack([item["descriptors"] for item in items])}
+    for name, mask_name in LATTICES.items():
+        known = [item[name].float() for item in items if name in item]
+        if known:
+            nothing = known[0][:0]
+            lattices = [item[name].float() if name in item else nothing for item in items]
+            lengths = torch.tensor([len(lattice) for lattice in lattices])
+            batch[name] = torch.nn.utils.rnn.pad_sequence(lattices, batch_first=True)
+            batch[mask_name] = (torch.arange(batch[name].shape[1]) < lengths[:, None]).long()
+    return batch
+
+
 def _version(extractor: PianoFeatureExtractor) -> str:
-    digest = hashlib.sha256(json.dumps(extractor.to_dict(), sort_keys=True, default=str).encode())
-    for module in SOURCES:
-        digest.update(Path(module.__file__).read_bytes())
+    # What it knows of passages is looked up anew each time.
+    settings = {name: value for name, value in extractor.to_dict().items() if name in FEATURE_SETTINGS}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    folder = Path(inspect.getfile(type(extractor))).parent
+    for name in SOURCES:
+        digest.update((folder / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 
