@@ -67,4 +67,5 @@ class AssessmentHeads(nn.Module):
         if self.fusion == "gating":
             return (2 * scores.sigmoid() * values * known).sum(0)
         weights = scores.masked_fill(~known, torch.finfo(scores.dtype).min).softmax(0)
-        return len(projected) * (weights * values * known).sum(0)
+        # Before anything is learned it is the sum of what is there, whoever else shares the batch.
+        return known.sum(0) * (weights * values * known).sum(0)

@@ -24,7 +24,7 @@ from .recipes import RecipeError
 COLUMNS = (
     *("file_name", "audio", "speaker_id", "duration_seconds", "source", "split", "license"),
     *("midi", "score_midi", "passage", "excerpt", "work", "player_id", "percepts", "percept_stds", "num_raters"),
-    "is_human",
+    *("is_human", "duplicate_group"),
 )
 INPUTS = ("audio", "midi", "score")
 

@@ -21,12 +21,12 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainingArguments, set_seed
 
+from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.modeling import PianoAssessmentConfig, PianoLatticePreTraining
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import write_midi
 from antiphon.processing.corpora.rendering import render_midi
 from antiphon.processing.corpora.synthetic_piano import synthetic_performance
-from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json

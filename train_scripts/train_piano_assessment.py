@@ -22,6 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from antiphon.eval.piano_features import piano_features
 from antiphon.eval.selection import where
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel
 from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
@@ -40,7 +41,6 @@ from antiphon.train_scripts.assessment_data import (
     tabulate_passages,
 )
 from antiphon.train_scripts.boosted_trees import fit_trees, stacking_weights
-from antiphon.eval.piano_features import piano_features
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json

@@ -5,9 +5,9 @@ import html
 import io
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from assessor import View
+from matplotlib.image import imsave
 
 from antiphon.processing.audio_io import encode_audio
 
@@ -61,7 +61,7 @@ def _image(view: View) -> str:
     highest = float(view.levels.max())
     lowest = highest - DYNAMIC_RANGE if view.lattice == "audio" else 0.0
     png = io.BytesIO()
-    mpl.image.imsave(png, view.levels.T, vmin=lowest, vmax=highest, cmap="magma", origin="lower", format="png")
+    imsave(png, view.levels.T, vmin=lowest, vmax=highest, cmap="magma", origin="lower", format="png")
     return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
 
 

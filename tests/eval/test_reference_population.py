@@ -87,7 +87,7 @@ def test_it_is_written_as_strict_json_and_read_again(population, tmp_path):
 def test_folder_without_population_has_none_and_a_broken_one_is_refused(tmp_path):
     assert read_population(tmp_path) is None
     (tmp_path / "reference_population.json").write_text("[]")
-    with pytest.raises(ValueError, match="no `all` and `passages`.*train again"):
+    with pytest.raises(ValueError, match=r"no `all` and `passages`.*train again"):
         read_population(tmp_path)
 
 
