@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from antiphon.eval.assessment_items import assess, percept_columns
 from antiphon.eval.percept_statistics import percept_statistics
@@ -44,7 +43,7 @@ def analyse_errors(items: pd.DataFrame, num_notes: Sequence[int], *, seed: int =
         "notes": _by_part(items, _parts(notes, 1, "{:.0f} to {:.0f} notes"), seed),
         "percepts": _by_percept(items, seed),
         "correlations": {
-            name: float(spearmanr(values, items["squared_error"]).statistic)
+            name: float(values.rank().corr(items["squared_error"].rank()))
             for name, values in {"deviation": deviations, "notes": notes, "duration": duration}.items()
         },
     }

@@ -16,8 +16,9 @@ from antiphon.eval.statistics import bootstrap_difference, bootstrap_ratio
 from antiphon.processing.percepts import PERCEPTS
 
 SIZES = (5, 20, 50)
-NUM_DRAWS = 10
+NUM_DRAWS = 5
 MIN_QUERIES = 5
+MIN_EXAMPLES = 2  # of a percept, before a head is fitted
 PENALTIES = tuple(10.0**power for power in range(-3, 4))
 HIGHEST_RATING = 7
 
@@ -68,18 +69,19 @@ def adapt(predictions: np.ndarray, ratings: np.ndarray) -> Callable[[np.ndarray]
     Returns:
         A function from the model's (items, percepts) to adapted ones.
     """
-    heads = []
-    for percept in range(ratings.shape[1]):
-        known = np.isfinite(ratings[:, percept])
-        if known.sum() < 2:
-            heads.append(None)
-            continue
-        deviations = ratings[known, percept] - predictions[known, percept]
-        heads.append(RidgeCV(PENALTIES).fit(predictions[known], deviations))
+    known, heads = np.isfinite(ratings), []
+    # Percepts that the same examples were rated on are fitted at once, each with a penalty of its own.
+    for pattern in np.unique(known, axis=1).T:
+        percepts = np.flatnonzero((known == pattern[:, None]).all(axis=0))
+        if pattern.sum() >= MIN_EXAMPLES:
+            deviations = (ratings - predictions)[np.ix_(pattern, percepts)]
+            heads.append((percepts, RidgeCV(PENALTIES, alpha_per_target=True).fit(predictions[pattern], deviations)))
 
     def answer(given: np.ndarray) -> np.ndarray:
-        shifts = [np.zeros(len(given)) if head is None else head.predict(given) for head in heads]
-        return given + np.stack(shifts, axis=1)
+        adapted = given.copy()
+        for percepts, head in heads:
+            adapted[:, percepts] += head.predict(given).reshape(len(given), -1)
+        return adapted
 
     return answer
 

@@ -71,7 +71,7 @@ def probe_layers(
 ) -> dict[str, dict[str, dict]]:
     """Probe every layer of a lattice for what `TARGETS` names.
 
-    Performances without a target are left out of its probe. Groups are predicted from the others; where the passage
+    Performances without a target are left out of its probe, and so is a target that is the same for all. Groups are predicted from the others; where the passage
     itself tells much, as it does of the note rate, probes of other passages do not profit.
 
     Args:
@@ -94,6 +94,8 @@ def probe_layers(
     for target, descriptor in TARGETS.items():
         values = descriptors[:, names.index(descriptor)]
         known = np.isfinite(values)
+        if not known.any() or np.ptp(values[known]) == 0:
+            continue
         result[target] = {"num_items": int(known.sum()), "layers": {}}
         for layer in states:
             own, random = (

@@ -161,12 +161,12 @@ class PerceptDifference:
     def text(self) -> str:
         """What the intervals allow one to say."""
         pole = PERCEPT_POLES[self.percept][int(self.points > 0)]
-        size = f"{abs(self.points):.1f} points of {POINTS}"
+        size = f"{abs(self.points):.2f} points of {POINTS}"
         if self.is_told_apart:
-            return f"The first is judged nearer to “{pole}”, by {size} (± {self.reach:.1f})."
+            return f"The first is judged nearer to “{pole}”, by {size} (± {self.reach:.2f})."
         if math.isnan(self.reach):
             return f"Nearer to “{pole}” by {size}; without a calibrated interval this proves nothing."
-        return f"Cannot be told apart: {size} towards “{pole}”, ± {self.reach:.1f}."
+        return f"Cannot be told apart: {size} towards “{pole}”, ± {self.reach:.2f}."
 
 
 def explain(descriptors: Mapping[str, float], reference: Reference) -> list[Explanation]:

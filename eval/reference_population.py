@@ -54,7 +54,8 @@ class Reference:
 
     def shares(self, name: str, value: float) -> tuple[float, float]:
         """Which share of the performances lies below a value, and which above it."""
-        values = self.values[name]
+        # As the values are: else one of the population would lie beside itself.
+        values, value = self.values[name], _rounded(value)
         below = np.searchsorted(values, value, side="left") / len(values)
         above = 1 - np.searchsorted(values, value, side="right") / len(values)
         return float(below), float(above)
@@ -197,5 +198,9 @@ def _summarise(performances: list[dict[str, float]], num_quantiles: int | None =
             continue
         counts[name] = len(known)
         kept = known if num_quantiles is None else np.quantile(known, np.linspace(0, 1, num_quantiles))
-        values[name] = [float(f"{value:.{PRECISION}g}") for value in kept]
+        values[name] = [_rounded(value) for value in kept]
     return {"counts": counts, "values": values}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{PRECISION}g}")

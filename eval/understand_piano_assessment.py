@@ -1,6 +1,6 @@
 """Find out why a checkpoint judges piano performances as it does, where it errs, and how it takes to something new.
 
-    python eval/understand_piano_assessment.py runs/piano/checkpoint --protocol performers --out runs/piano/understanding
+    python eval/understand_piano_assessment.py runs/piano/checkpoint --protocol performers --out understanding
 
 writes `understanding.md` with its figures, and `understanding.json` with every number. The checkpoint must have been
 trained on the training part of the fold.

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from antiphon.eval.attribution_sanity import MAPS
-from antiphon.eval.figures import INK, figure_style
 from antiphon.eval.few_shot import METHODS, UNADAPTED
+from antiphon.eval.figures import INK, figure_style
 from antiphon.processing.percepts import PERCEPTS
 
 METRIC_WORDS = {"r2": "R2", "ranking_accuracy": "ranking accuracy", "coverage": "coverage of 90 % intervals"}

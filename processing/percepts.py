@@ -1,6 +1,6 @@
 """The nineteen percepts by which listeners judged piano performances, in the order of the labels.
 
-Source: Park et al. 2024, "PercePiano: A Piano Performance Evaluation Dataset with Multi-level Perceptual Features".
+Source: Park et al. 2024, "Piano performance evaluation dataset with multilevel perceptual features".
 """
 
 # percept: (what a low value means, what a high value means)

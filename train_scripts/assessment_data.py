@@ -188,7 +188,7 @@ class AssessmentDataset(torch.utils.data.Dataset):
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Says which epoch begins; the Trainer calls this."""
+        """Says which epoch begins."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -4,6 +4,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from antiphon.train_scripts.trained_run import TrainedRun
 
+# The Hub knows a closed list of tasks; ours that it lacks are listed under the nearest.
+HUB_TASKS = {"piano-performance-assessment": "audio-classification"}
+
 
 def card_metadata(run: TrainedRun, title: str, license: str, repository_url: str | None = None) -> ModelCardData:
     """The YAML block at the head of a model card, with one `model-index` entry per metric and benchmark.
@@ -16,7 +19,7 @@ def card_metadata(run: TrainedRun, title: str, license: str, repository_url: str
     """
     eval_results = [
         EvalResult(
-            task_type=row["task"],
+            task_type=HUB_TASKS.get(row["task"], row["task"]),
             dataset_type=row["dataset"].get("id", row["dataset"]["name"]),
             dataset_name=row["dataset"]["name"],
             dataset_config=row["benchmark"],
@@ -31,12 +34,13 @@ def card_metadata(run: TrainedRun, title: str, license: str, repository_url: str
         for name, row in run.results.items()
         for metric, result in row["metrics"].items()
     ]
+    task = next(iter(run.results.values()))["task"]
     return ModelCardData(
         model_name=title,
         license=license,
         library_name="transformers",
-        pipeline_tag=next(iter(run.results.values()))["task"],
-        tags=["antiphon", run.config["model_type"]],
+        pipeline_tag=HUB_TASKS.get(task, task),
+        tags=["antiphon", run.config["model_type"], *([task] if task in HUB_TASKS else [])],
         datasets=[corpus["name"] for corpus in run.training_data if "/" in corpus["name"]] or None,
         metrics=sorted({result.metric_type for result in eval_results}),
         eval_results=eval_results,

@@ -53,6 +53,26 @@ print(processor.decode_logits(outputs.logits, outputs.attention_mask)[0]["text"]
         "of its training data, and does not tell speakers apart.",
         misuse="Do not use a transcript as evidence about a person, and do not transcribe people who have not agreed.",
     ),
+    "piano-performance-assessment": TaskText(
+        purpose="A performance on a piano goes in, as a recording, a MIDI file or both, with its score where there is "
+        "one; out come nineteen percepts on a scale from 1/7 to 1, each with a calibrated 90 % interval.",
+        usage="""\
+import soundfile
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained("MODEL", trust_remote_code=True)
+model = AutoModel.from_pretrained("MODEL", trust_remote_code=True).eval()
+waveform, sampling_rate = soundfile.read("performance.wav", dtype="float32")
+outputs = model(**extractor(audio=waveform, midi="performance.mid", score="score.mid", sampling_rate=sampling_rate))
+print(*zip(model.config.percept_names, outputs.percepts[0].tolist(), outputs.low[0].tolist()), sep="\\n")
+""",
+        limits="It learned from passages of Beethoven and Schubert on one sampled piano at one gain: loudness is read "
+        "literally, so another gain, instrument or room shifts what it says. An input that you lack may be left out; "
+        "the judgement is then less certain, and the intervals wider. It repeats the taste of the listeners who judged "
+        "the training data.",
+        misuse="Do not grade, admit or refuse a person by it: on one performance it is wrong by more than performances "
+        "of a passage usually differ.",
+    ),
 }
 
 

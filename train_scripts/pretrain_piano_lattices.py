@@ -27,6 +27,7 @@ from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import write_midi
 from antiphon.processing.corpora.rendering import render_midi
 from antiphon.processing.corpora.synthetic_piano import synthetic_performance
+from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -101,7 +102,7 @@ class Windows(Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Says which epoch begins; the Trainer calls this."""
+        """Says which epoch begins."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -157,7 +158,7 @@ def train(recipe: dict) -> RunFolder:
         train_dataset=Windows(pieces[num_validation:], frames, seed),
         eval_dataset=Windows(pieces[:num_validation], frames),
         processing_class=extractor,
-        callbacks=[ProgressFile(run.path)],
+        callbacks=[EpochAnnouncer(), ProgressFile(run.path)],
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
 
 from antiphon.eval import assessment_scores
+from antiphon.eval.assessment_items import Predictions
 from antiphon.eval.benchmark_piano_assessment import benchmark_piano_assessment
 from antiphon.eval.benchmark_recognition import benchmark_recognition
 from antiphon.eval.piano_assessor import load_assessor
 from antiphon.eval.recognition_scores import METRIC_COLUMNS
 from antiphon.processing.corpora.rendering import render_corpus, rendering_conditions
-from antiphon.train_scripts import train_conformer, train_piano_assessment
+from antiphon.train_scripts import train_ast_assessment, train_conformer, train_piano_assessment
 from antiphon.train_scripts.assessment_data import COLUMNS
 from antiphon.train_scripts.run_folder import RunFolder
 from antiphon.train_scripts.sources import load_sources
@@ -65,28 +67,39 @@ def measure_recognition(
 
 
 def measure_assessment(
-    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str]
+    run: RunFolder,
+    test: Dataset,
+    *,
+    name: str,
+    corpus: str,
+    split: str,
+    decodings: Sequence[str],
+    load: Callable[[RunFolder], Callable[[Dataset], Predictions]],
 ) -> None:
-    """Measures an assessment model by the inputs that it was trained with; it has no decodings."""
+    """Measures what `load` makes of a run by the inputs that it was trained with; it has no decodings."""
     data = run.recipe["data"]
     train = load_sources(data["train"], "data.train", COLUMNS)
-    inputs, rendering = data["inputs"], None
-    if "audio" in inputs:
+    rendering = None
+    if "audio" in data["inputs"]:
         train, test = (render_corpus(rows, **data["rendering"]) for rows in (train, test))
         rendering = rendering_conditions(**data["rendering"])
     benchmark_piano_assessment(
-        load_assessor(run.checkpoint, inputs=inputs),
+        load(run),
         train,
         test,
         name=name,
         corpus=Path(corpus).name,
         split=split,
         out=run.results,
-        inputs=inputs,
+        inputs=data["inputs"],
         rendering=rendering,
         checkpoint=run.checkpoint,
         training_seed=run.recipe["run"]["seed"],
     )
+
+
+def _assessor(run: RunFolder) -> Callable[[Dataset], Predictions]:
+    return load_assessor(run.checkpoint, inputs=run.recipe["data"]["inputs"])
 
 
 TASKS = {
@@ -94,7 +107,13 @@ TASKS = {
     "piano_assessment": Task(
         train_piano_assessment.resolve,
         train_piano_assessment.train,
-        measure_assessment,
+        partial(measure_assessment, load=_assessor),
+        tuple(assessment_scores.METRIC_COLUMNS),
+    ),
+    "piano_assessment_ast": Task(
+        train_ast_assessment.resolve,
+        train_ast_assessment.train,
+        partial(measure_assessment, load=train_ast_assessment.load_peer),
         tuple(assessment_scores.METRIC_COLUMNS),
     ),
 }

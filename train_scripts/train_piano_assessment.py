@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.piano_features import piano_features
+from antiphon.eval.reference_population import build_population, write_population
 from antiphon.eval.selection import where
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel
 from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
@@ -41,6 +42,7 @@ from antiphon.train_scripts.assessment_data import (
     tabulate_passages,
 )
 from antiphon.train_scripts.boosted_trees import fit_trees, stacking_weights
+from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -297,7 +299,10 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         compute_metrics=lambda prediction: held_out_metrics(
             prediction.predictions[0], prediction.label_ids, held_out.numpy()
         ),
-        callbacks=[ProgressFile(run.path), *callbacks, *([EarlyStoppingCallback(patience)] if patience else [])],
+        callbacks=[
+            *(EpochAnnouncer(), ProgressFile(run.path), *callbacks),
+            *([EarlyStoppingCallback(patience)] if patience else []),
+        ],
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
@@ -311,6 +316,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     extractor.passages = tabulate_passages(passage_keys(rows), tensors["labels"], tensors["descriptors"])
     trainer.save_model(str(run.checkpoint))
     if trainer.is_world_process_zero():
+        write_population(build_population(rows, extractor, features), run.checkpoint)
         log = trainer.state.log_history
         write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
     return run

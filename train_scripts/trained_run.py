@@ -68,9 +68,11 @@ class TrainedRun:
 
     @property
     def processor_config(self) -> dict:
-        """Settings of the processor; empty for a model without one."""
-        path = self.checkpoint / "processor_config.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        """Settings of the processor, or of the feature extractor where it stands alone; empty for a model without."""
+        for name in ("processor_config.json", "preprocessor_config.json"):
+            if (path := self.checkpoint / name).exists():
+                return json.loads(path.read_text(encoding="utf-8"))
+        return {}
 
     def report_files(self) -> list[Path]:
         """Pages and pictures about the run, relative to its folder."""

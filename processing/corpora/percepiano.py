@@ -1,6 +1,6 @@
 """PercePiano: piano performances as MIDI, judged by listeners on nineteen percepts.
 
-Source: Park et al. 2024, "PercePiano: A Piano Performance Evaluation Dataset with Multi-level Perceptual Features".
+Source: Park et al. 2024, "Piano performance evaluation dataset with multilevel perceptual features".
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Puts together what the page shows of one performance or of two."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from assessor import Assessment, Assessor
 from lattice_figure import caption, draw_lattice
@@ -23,6 +23,7 @@ ONE_PASSAGE = {
     False: "These are not the same notes: what differs may be the music, not the playing.",
     None: "Whether both play the same notes cannot be told without their MIDI files.",
 }
+BY_CHANCE = "So many are compared that one or two of the intervals, which hold in 90 % of cases, may mislead by chance."
 NOTHING_APART = "The intervals tell the two apart in none of the percepts."
 
 
@@ -71,10 +72,11 @@ def _comparison(uploads: Sequence[Upload], assessments: Sequence[Assessment]) ->
     told = [item for item in judged if item.is_told_apart]
     rest = [item for item in judged if not item.is_told_apart]
     percepts = _list((item.text, _name(item.percept)) for item in told) or f"<p>{NOTHING_APART}</p>"
-    others = _list((f"{_name(item.percept)}: {item.text}", _name(item.percept)) for item in rest)
+    others = _list((item.text, _name(item.percept)) for item in rest)
     return (
         f"<h3>The first against the second</h3><p>{ONE_PASSAGE[same]}</p>{measured}"
-        f"<h4>Judgements</h4>{percepts}<details><summary>The other {len(rest)} percepts</summary>{others}</details>"
+        f"<h4>Judgements</h4><p>{BY_CHANCE}</p>{percepts}"
+        f"<details><summary>The other {len(rest)} percepts</summary>{others}</details>"
     )
 
 
@@ -82,8 +84,8 @@ def _name(percept: str) -> str:
     return percept.replace("_", " ")
 
 
-def _list(sentences) -> str:
-    """Items with their evidence, or nothing."""
+def _list(sentences: Iterable[tuple[str, str]]) -> str:
+    """Items, each with its evidence in small print; nothing where there are none."""
     items = [
         f'<li>{html.escape(text)} <small class="evidence">{html.escape(evidence)}</small></li>'
         for text, evidence in sentences

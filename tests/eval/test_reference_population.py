@@ -137,3 +137,11 @@ def test_shares_leave_out_what_is_equal():
     assert reference.shares("x", 2.0) == (0.25, 0.25)
     assert reference.shares("x", 9.0) == (1.0, 0.0)
     assert reference.quantile("x", 0.5) == 2.0
+
+
+def test_one_of_the_population_is_not_beside_itself(population, rows, extractor):
+    [row] = [row for row in rows if row["midi"].endswith("0_3.mid")]
+    place = extractor.descriptor_names.index("performance.velocity_mean")
+    value = float(features_of([row], extractor)[0]["descriptors"][place])
+    below, above = find_reference(population, score=piece(0)).shares("performance.velocity_mean", value)
+    assert below + above == pytest.approx((NUM_PLAYERS - 1) / NUM_PLAYERS)

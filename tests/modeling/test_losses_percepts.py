@@ -66,7 +66,8 @@ def test_pearson_is_one_minus_the_correlation(data):
         for member in range(MEMBERS)
         for percept in range(PERCEPTS)
     ]
-    assert pearson_loss(predictions, labels, weights).item() == pytest.approx(torch.stack(expected).mean().item(), abs=1e-5)
+    found = pearson_loss(predictions, labels, weights)
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), abs=1e-5)
     assert pearson_loss(3 * labels[None] - 5, labels, weights[:1]).item() == pytest.approx(0, abs=1e-5)
     assert pearson_loss(-labels[None], labels, weights[:1]).item() == pytest.approx(2, abs=1e-5)
 
@@ -118,9 +119,7 @@ def test_items_without_weight_do_not_matter(data, name):
     changed = predictions.clone(), log_variances.clone()
     for tensor in changed:
         tensor[:, 4] += 2
-    torch.testing.assert_close(
-        losses(*changed, labels, passages, weights)[name], losses(*data[:4], weights)[name]
-    )
+    torch.testing.assert_close(losses(*changed, labels, passages, weights)[name], losses(*data[:4], weights)[name])
 
 
 @pytest.mark.parametrize("name", LOSSES)

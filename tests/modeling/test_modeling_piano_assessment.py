@@ -130,9 +130,8 @@ def test_an_item_without_any_input_is_refused(changes, inputs):
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("residual", RESIDUALS)
 def test_every_parameter_gets_a_gradient(fusion, residual):
-    model = make_model(
-        fusion=fusion, residual=residual, pearson_weight=0.5, ranking_weight=0.5, learn_loss_weights=True, head_dropout=0.0
-    )
+    losses = {"pearson_weight": 0.5, "ranking_weight": 0.5, "learn_loss_weights": True}
+    model = make_model(fusion=fusion, residual=residual, head_dropout=0.0, **losses)
     batch = make_batch() | {"passage_percepts": make_labels(seed=2), "passages": torch.tensor([0, 0, 1])}
     model.train()(**batch, labels=make_labels()).loss.backward()
     without = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]

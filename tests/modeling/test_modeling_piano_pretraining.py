@@ -1,4 +1,4 @@
-"""Pretraining of the lattices: its targets by hand, padding, learning, and lattices that an assessment model takes over."""
+"""Pretraining of the lattices: its targets by hand, padding, learning, and an assessment model that takes them over."""
 
 import pytest
 import torch

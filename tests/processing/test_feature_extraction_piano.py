@@ -259,7 +259,7 @@ def test_save_and_load_keeps_everything(tmp_path, piece):
         ({"audio": [], "midi": []}, "are both missing"),
         ({"audio": [noise(0.1), None]}, "are both missing"),
         ({"audio": [noise(0.1)], "midi": [SCALE, SCALE]}, r"`audio` 1, `midi` 2.*pass None"),
-        ({"audio": noise(0.1), "sampling_rate": 44_100}, "`sampling_rate` is 44100 but this extractor expects 16000 Hz"),
+        ({"audio": noise(0.1), "sampling_rate": 44_100}, "`sampling_rate` is 44100 but this extractor expects 16000"),
         ({"audio": noise(0.1), "sampling_rate": None}, "`sampling_rate` is None"),
         ({"audio": np.zeros(16_000)}, "`audio` is silent; check the microphone"),
         ({"audio": np.zeros(0)}, r"`audio` has shape \(0,\) but must be \(samples,\)"),

@@ -76,7 +76,12 @@ def test_chords_are_notes_less_than_40_ms_after_the_one_before():
 
 @pytest.mark.parametrize(
     "tempo",
-    [lambda time: time, lambda time: 3 + time / 2, lambda time: time + 0.1 * time**2, lambda time: 9 * np.sqrt(1 + time)],
+    [
+        lambda time: time,
+        lambda time: 3 + time / 2,
+        lambda time: time + 0.1 * time**2,
+        lambda time: 9 * np.sqrt(1 + time),
+    ],
     ids=["as written", "twice as fast", "slowing", "hurrying"],
 )
 def test_a_known_tempo_is_found(score, tempo):
