@@ -6,6 +6,7 @@ the input. Deviation: weights are not drawn anew but each tensor's are shuffled,
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from antiphon.eval.performance_tensors import interval_values
 from antiphon.eval.piano_attributions import LATTICE_TENSORS, attention_rollout, by_patch, integrated_gradients
 from antiphon.eval.statistics import bootstrap_mean
 
+UNCHANGED = "nothing"
 MAPS = {
     "rollout": "attention rollout, patches",
     "gradients": "integrated gradients, signed, sums of patches",
@@ -58,7 +60,9 @@ def randomisation_check(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Rank correlation of each kind of map with the trained model's, as more and more parts are shuffled.
 
-    A correlation that stays near 1 after all parts are shuffled says that the map shows the input, not the model.
+    A correlation that stays near 1 after all parts are shuffled says that the map shows the input, not the model. One
+    that is low before anything is shuffled, where only the steps of the gradients are doubled, says that the map is
+    noise: such a map passes the check for the wrong reason.
 
     Args:
         model: A `PianoAssessmentModel`.
@@ -70,13 +74,13 @@ def randomisation_check(
         seed: Of shuffling and resampling.
 
     Returns:
-        By kind of `MAPS` and by part, the mean over performances with its interval.
+        By kind of `MAPS` and by part, `UNCHANGED` first, the mean over performances with its interval.
     """
-    draw = _map_drawer(lattice, percept, steps)
-    trained = [draw(model, inputs) for inputs in performances]
+    draw = _map_drawer(lattice, percept)
+    trained = [draw(model, inputs, steps) for inputs in performances]
     result: dict[str, dict] = {kind: {} for kind in MAPS}
-    for part, shuffled in cascade(model, lattice, seed):
-        maps = [draw(shuffled, inputs) for inputs in performances]
+    for part, other_model in chain([(UNCHANGED, model)], cascade(model, lattice, seed)):
+        maps = [draw(other_model, inputs, 2 * steps if part == UNCHANGED else steps) for inputs in performances]
         for kind in MAPS:
             similar = [rank_correlation(own[kind], other[kind]) for own, other in zip(trained, maps)]
             result[kind][part] = interval_values(bootstrap_mean(similar, clusters, seed=seed))
@@ -90,8 +94,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def _map_drawer(lattice: str, percept: str, steps: int) -> Callable[[object, Mapping], dict[str, np.ndarray]]:
-    def draw(model, inputs: Mapping) -> dict[str, np.ndarray]:
+def _map_drawer(lattice: str, percept: str) -> Callable[[object, Mapping, int], dict[str, np.ndarray]]:
+    def draw(model, inputs: Mapping, steps: int) -> dict[str, np.ndarray]:
         alone = {name: inputs[name] for name in LATTICE_TENSORS[lattice]} | {"descriptors": inputs["descriptors"]}
         points = integrated_gradients(model, alone, percept, lattice, steps).map
         return {

@@ -71,8 +71,9 @@ def probe_layers(
 ) -> dict[str, dict[str, dict]]:
     """Probe every layer of a lattice for what `TARGETS` names.
 
-    Performances without a target are left out of its probe, and so is a target that is the same for all. Groups are predicted from the others; where the passage
-    itself tells much, as it does of the note rate, probes of other passages do not profit.
+    Performances without a target are left out of its probe, and so is a target that is the same for all. Groups are
+    predicted from the others; where the passage itself tells much, as it does of the note rate, probes of other
+    passages do not profit.
 
     Args:
         model: A `PianoAssessmentModel`.

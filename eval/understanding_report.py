@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from antiphon.eval.attribution_sanity import MAPS
+from antiphon.eval.attribution_sanity import MAPS, UNCHANGED
 from antiphon.eval.few_shot import METHODS, UNADAPTED
 from antiphon.eval.layer_probes import best_layers
 from antiphon.eval.result_formats import markdown_table
@@ -10,6 +10,7 @@ from antiphon.eval.understanding_figures import METRIC_WORDS, percept_words
 from antiphon.processing.percepts import PERCEPTS
 
 MIN_GROUPS = 10  # fewer say nothing about others
+ALIKE = 0.5  # a rank correlation from which maps are called alike
 NOTABLE_GAP = 0.1  # of the difference that gradients are to explain
 
 
@@ -58,21 +59,25 @@ def _maps(measured: Mapping) -> Iterator[str]:
 
 def _sanity(measured: Mapping) -> Iterator[str]:
     yield (
-        "Rank correlation of maps with those of the trained model, when all parts are shuffled one after the other. "
-        "What stays near 1 shows the input, not the model."
+        "Rank correlation of maps with those of the trained model: with nothing shuffled, but twice the steps of "
+        "gradients, and with all parts shuffled one after the other. What stays near 1 shows the input, not the model; "
+        "what is low from the beginning is noise."
     )
-    rows = [
-        [lattice, MAPS[kind], _interval(list(parts.values())[-1]), _sanity_verdict(list(parts.values())[-1])]
-        for lattice, kinds in measured["maps"].items()
-        for kind, parts in kinds.items()
-    ]
-    yield markdown_table(["lattice", "map", "correlation, all shuffled", "verdict"], rows)
+    rows = []
+    for lattice, kinds in measured["maps"].items():
+        for kind, parts in kinds.items():
+            unchanged, shuffled = parts[UNCHANGED], list(parts.values())[-1]
+            verdict = _sanity_verdict(unchanged, shuffled)
+            rows.append([lattice, MAPS[kind], _interval(unchanged), _interval(shuffled), verdict])
+    yield markdown_table(["lattice", "map", "nothing shuffled", "all shuffled", "verdict"], rows)
 
 
-def _sanity_verdict(entry: Mapping) -> str:
-    if entry["low"] > 0.5:
+def _sanity_verdict(unchanged: Mapping, shuffled: Mapping) -> str:
+    if unchanged["value"] < ALIKE:
+        return "noise: says nothing"
+    if shuffled["low"] > ALIKE:
         return "fails: mostly the input"
-    return "passes" if entry["high"] < 0.5 else "undecided"
+    return "passes" if shuffled["high"] < ALIKE else "undecided"
 
 
 def _importance(measured: Mapping) -> Iterator[str]:

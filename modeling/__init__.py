@@ -3,7 +3,15 @@
 This file never travels with a checkpoint, so it alone may know both rooms: a model's processor is registered beside it.
 """
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForCTC, AutoProcessor, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForCTC,
+    AutoModelForPreTraining,
+    AutoProcessor,
+    AutoTokenizer,
+)
 
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor, PianoFeatureExtractor
 
@@ -22,6 +30,7 @@ AutoProcessor.register(ConformerConfig, ConformerProcessor, exist_ok=True)
 
 AutoConfig.register(PianoAssessmentConfig.model_type, PianoAssessmentConfig, exist_ok=True)
 AutoModel.register(PianoAssessmentConfig, PianoAssessmentModel, exist_ok=True)
+AutoModelForPreTraining.register(PianoAssessmentConfig, PianoLatticePreTraining, exist_ok=True)
 AutoFeatureExtractor.register(PianoAssessmentConfig, PianoFeatureExtractor, exist_ok=True)
 
 __all__ = [

@@ -98,3 +98,6 @@ class PianoLatticePreTraining(PianoAssessmentPreTrainedModel):
             masked_loss=masked_loss,
             transcriptions=transcriptions,
         )
+
+
+PianoLatticePreTraining.register_for_auto_class("AutoModelForPreTraining")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_assessor import small_model
 
-from antiphon.eval.attribution_sanity import MAPS, cascade, randomisation_check, rank_correlation
+from antiphon.eval.attribution_sanity import MAPS, UNCHANGED, cascade, randomisation_check, rank_correlation
 from antiphon.processing.corpora.synthetic_piano import synthetic_performance
 from antiphon.processing.feature_extraction_piano import PianoFeatureExtractor
 
@@ -47,7 +47,9 @@ def check():
 
 def test_gradients_follow_the_weights_and_attention_does_not_see_the_heads(check):
     assert set(check) == set(MAPS)
-    assert list(check["rollout"]) == PARTS
+    assert list(check["rollout"]) == [UNCHANGED, *PARTS]
+    assert check["rollout"][UNCHANGED]["value"] == pytest.approx(1)
+    assert 0.5 < check["gradients"][UNCHANGED]["value"] < 1
     assert check["rollout"]["heads"]["value"] == pytest.approx(1)
     assert check["rollout"]["embedding"]["value"] < 0.9
     assert abs(check["gradients"]["embedding"]["value"]) < 0.6
