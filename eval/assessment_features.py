@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from antiphon.eval.caching import cached_arrays
 from antiphon.eval.conditions import file_sha256
-from antiphon.processing import audio_midi, performance_descriptors
+from antiphon.processing import audio_midi, descriptors_performance
 from antiphon.processing.audio_io import read_audio
 
 NUM_MFCC = 20
@@ -22,7 +22,7 @@ SILENCE_DB = -80.0
 
 def midi_features(path: str | os.PathLike) -> dict[str, float]:
     """Statistics of velocity, inter-onset intervals, articulation overlap, voicing and pedalling; no score is used."""
-    return performance_descriptors.performance_descriptors(audio_midi.read_midi(path))
+    return descriptors_performance.performance_descriptors(audio_midi.read_midi(path))
 
 
 def audio_features(waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
@@ -118,7 +118,7 @@ def _describe_audio(row: dict) -> dict[str, float]:
 
 def _cached(kind: str, path: str, compute, cache: str | os.PathLike | None) -> dict[str, float]:
     own = sys.modules[__name__]
-    modules, packages = ([performance_descriptors, audio_midi], ["mido"]) if kind == "midi" else ([own], ["librosa"])
+    modules, packages = ([descriptors_performance, audio_midi], ["mido"]) if kind == "midi" else ([own], ["librosa"])
 
     def compute_arrays() -> dict[str, np.ndarray]:
         features = compute()

@@ -83,7 +83,9 @@ def randomisation_check(
         maps = [draw(other_model, inputs, 2 * steps if part == UNCHANGED else steps) for inputs in performances]
         for kind in MAPS:
             similar = [rank_correlation(own[kind], other[kind]) for own, other in zip(trained, maps)]
-            result[kind][part] = interval_values(bootstrap_mean(similar, clusters, seed=seed))
+            result[kind][part] = interval_values(
+                bootstrap_mean(similar, clusters, possible_range=(-1.0, 1.0), seed=seed)
+            )
     return result
 
 

@@ -50,7 +50,7 @@ def permutation_importance(
     clusters: Sequence[str],
     *,
     inputs: Sequence[str] = ALL_INPUTS,
-    num_permutations: int = 10,
+    num_permutations: int = 5,
     seed: int = 0,
 ) -> dict[str, dict[str, dict]]:
     """Drop of R2 when a source is exchanged between the performances of a test set, all its numbers together.

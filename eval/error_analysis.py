@@ -67,7 +67,9 @@ def _by_part(items: pd.DataFrame, parts: pd.Series, seed: int) -> dict[str, dict
         result[part] = {
             "n": len(own),
             "r2": interval_values(bootstrap_mean(own["r2_score"], own["excerpt"], seed=seed)),
-            "squared_error": interval_values(bootstrap_mean(own["squared_error"], own["excerpt"], seed=seed)),
+            "squared_error": interval_values(
+                bootstrap_mean(own["squared_error"], own["excerpt"], possible_range=(0.0, np.inf), seed=seed)
+            ),
             "label_noise": float(noise[own.index].mean()),
         }
     return result

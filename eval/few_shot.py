@@ -168,7 +168,7 @@ def _summarise(trials: pd.DataFrame, num_tasks: int, seed: int) -> dict:
     groups = trials["task" if num_tasks > 1 else "excerpt"]
     methods = {}
     for name in (UNADAPTED, *METHODS):
-        error = bootstrap_ratio(trials[name], trials["number"], groups, seed=seed)
+        error = bootstrap_ratio(trials[name], trials["number"], groups, possible_range=(0.0, np.inf), seed=seed)
         methods[name] = {"squared_error": interval_values(error), "difference": None}
         if name != UNADAPTED:
             difference = bootstrap_difference(trials[name], trials[UNADAPTED], groups, trials["number"], seed=seed)

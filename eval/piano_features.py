@@ -25,7 +25,7 @@ FEATURE_SETTINGS = (
     *("sampling_rate", "hop_length", "n_fft", "num_pitch_bins", "power_floor", "mean", "standard_deviation"),
     "silence_decibels",
 )
-SOURCES = ("audio_descriptors", "audio_midi", "feature_extraction_piano", "performance_descriptors", "score_alignment")
+SOURCES = ("audio_descriptors", "audio_midi", "feature_extraction_piano", "descriptors_performance", "midi_alignment")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from antiphon.eval.result_rows import write_atomically
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import Performance, read_midi
+from antiphon.processing.midi_alignment import chords
 from antiphon.processing.percepts import PERCEPTS
-from antiphon.processing.score_alignment import chords
 
 FILE_NAME = "reference_population.json"
 # What words can say of a performance; `piano_explanations` has the words.

@@ -41,7 +41,7 @@ from antiphon.processing.corpora import item_ids, load_corpus, load_ratings, ren
 from antiphon.processing.corpora.protocols import PROTOCOLS, load_protocol
 from antiphon.processing.percepts import PERCEPTS
 
-SLOW_SOUNDFONTS = {"MuseScore_General": 60}  # its samples are compressed: 5 s a file
+SLOW_SOUNDFONTS = {"MuseScore_General": 30}  # its samples are compressed: 5 s a file
 GRADIENT_STEPS = 64
 
 

@@ -139,7 +139,7 @@ def draw_errors(errors: Mapping[str, Mapping]) -> Figure:
         titles = {"works": "works", "deviations": "annotators' deviation", "notes": "number of notes"}
         for row, (key, title) in enumerate(titles.items()):
             _draw_parts(figure.add_subplot(grid[row, 1]), errors[key], title)
-        figure.axes[-1].set_xlabel("mean squared error (scale 0 to 1)")
+        figure.axes[-1].set_xlabel("mean squared error")
     return figure
 
 

@@ -1,5 +1,6 @@
 """The report on how a checkpoint judges, in words that follow from the numbers and tables of them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from antiphon.eval.attribution_sanity import MAPS, UNCHANGED
@@ -120,7 +121,9 @@ def _errors(measured: Mapping) -> Iterator[str]:
     order = sorted(errors["percepts"].items(), key=lambda item: -item[1]["r2"]["value"])
     rows = [[percept_words(name), _interval(entry["r2"]), f"{entry['ceiling']['value']:.3f}"] for name, entry in order]
     yield markdown_table(["percept", "R2", "ceiling"], rows)
-    correlations = ", ".join(f"{name} {value:+.2f}" for name, value in errors["correlations"].items())
+    correlations = ", ".join(
+        f"{name} {value:+.2f}" for name, value in errors["correlations"].items() if math.isfinite(value)
+    )
     yield f"Spearman correlation of a performance's squared error with its {correlations}."
 
 
@@ -168,4 +171,6 @@ def _domains(measured: Mapping) -> Iterator[str]:
 
 def _interval(entry: Mapping[str, float], digits: int = 3, signed: bool = False) -> str:
     form = f"{'+' if signed else ''}.{digits}f"
+    if not math.isfinite(entry["low"]):  # a single group has no interval
+        return f"{entry['value']:{form}}"
     return f"{entry['value']:{form}} ({entry['low']:{form}} to {entry['high']:{form}})"

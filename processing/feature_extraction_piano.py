@@ -11,8 +11,8 @@ from transformers import BatchFeature, FeatureExtractionMixin
 
 from .audio_descriptors import audio_descriptors
 from .audio_midi import Performance, read_midi
-from .performance_descriptors import alignment_descriptors, performance_descriptors
-from .score_alignment import chords
+from .descriptors_performance import alignment_descriptors, performance_descriptors
+from .midi_alignment import chords
 
 LOWEST_FREQUENCY = 27.5  # Hz, A0, the lowest key
 LOWEST_PITCH = 21  # its MIDI number
@@ -204,6 +204,11 @@ class PianoFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(
                 f"`audio` has shape {tuple(waveform.shape)} but must be (samples,) with at least one sample; average "
                 "the channels of a stereo recording first."
+            )
+        if len(waveform) < self.hop_length:
+            raise ValueError(
+                f"`audio` has {len(waveform)} samples, less than one frame; pass a stereo recording as its mean over "
+                "channels, (samples,), not as (samples, channels)."
             )
         if len(waveform) > MAX_SECONDS * self.sampling_rate:
             raise ValueError(

@@ -71,6 +71,17 @@ def check_ensemble(data: dict, config: PianoAssessmentConfig) -> None:
         )
 
 
+def check_lattices(inputs: Sequence[str], config: PianoAssessmentConfig) -> None:
+    """Refuses lattices that nothing would ever reach.
+
+    Raises:
+        RecipeError: saying which value to change.
+    """
+    for source, key in (("audio", "use_audio"), ("midi", "use_roll")):
+        if getattr(config, key) and source not in inputs:
+            raise RecipeError(f"`model.{key}` is true but `data.inputs` has no {source}; set one to fit the other.")
+
+
 def passage_keys(rows: Dataset) -> list[str]:
     """Of each row, by what its passage is recognised: the notes of its score."""
     keys = {path: score_fingerprint(read_midi(path)) for path in set(rows["score_midi"])}

@@ -39,6 +39,7 @@ def test_numbers_figures_and_report_are_written(examined):
     assert names == {"maps", "sanity", "importance", "probes", "errors", "few_shot"}
     text = (out / "understanding.md").read_text()
     assert all(f"]({name}.png)" in text for name in names)
+    assert "nan" not in text
     assert "12 test performances of 2 excerpts" in text
 
 

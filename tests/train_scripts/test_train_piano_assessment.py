@@ -14,6 +14,7 @@ from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.corpora import load_corpus, rendering
 from antiphon.processing.percepts import PERCEPTS
+from antiphon.train_scripts import assessment_ensemble
 from antiphon.train_scripts import train_piano_assessment as script
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 
@@ -147,14 +148,14 @@ def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path, more):
 def test_held_out_judgements_are_those_of_members_that_did_not_learn():
     members = np.arange(12.0).reshape(2, 3, 2)
     held_out = np.array([[True, False, True], [False, True, False]])
-    assert script.held_out_percepts(members, held_out).tolist() == [[2.0, 3.0], [8.0, 9.0]]
+    assert assessment_ensemble.held_out_percepts(members, held_out).tolist() == [[2.0, 3.0], [8.0, 9.0]]
 
 
 def test_held_out_metrics_by_hand():
     labels = np.array([[0.0], [1.0], [2.0], [3.0]])
     held_out = np.array([[True, False]] * 4)
     members = np.stack([labels + 0.5, np.full((4, 1), 99.0)], axis=1)  # the second member is not asked
-    metrics = script.held_out_metrics(members, labels, held_out)
+    metrics = assessment_ensemble.held_out_metrics(members, labels, held_out)
     assert metrics["r2"] == pytest.approx(1 - 4 * 0.25 / 5)
     assert metrics["pearson"] == pytest.approx(1.0)
 
@@ -168,7 +169,7 @@ def judged(run, corpus):
     tensors = {"descriptors": torch.randn(size, len(model.config.descriptor_names), generator=generator)}
     tensors |= {f"{name}_embeddings": torch.randn(size, 32, generator=generator) for name in model.lattices}
     held_out = np.arange(size)[:, None] % 2 == np.arange(4)[None, :] % 2
-    percepts, stds = script.judge_held_out(model, tensors, held_out, ("audio", "midi", "score"))
+    percepts, stds = assessment_ensemble.judge_held_out(model, tensors, held_out, ("audio", "midi", "score"))
     noise = torch.randn(percepts.shape, generator=generator).numpy()
     tensors["labels"] = torch.tensor(percepts + 0.7 * stds * noise, dtype=torch.float32)
     return model, tensors, held_out
@@ -178,8 +179,8 @@ def test_intervals_cover_what_they_promise(judged):
     """Calibrated on one half of the items, 90 % of the others' labels lie inside."""
     model, tensors, held_out = judged
     half = {name: tensor[:200] for name, tensor in tensors.items()}
-    script.calibrate(model, half, held_out[:200], np.ones(200, dtype=bool), ["audio", "midi", "score"])
-    percepts, stds = script.judge_held_out(model, tensors, held_out, ("audio", "midi", "score"))
+    assessment_ensemble.calibrate(model, half, held_out[:200], np.ones(200, dtype=bool), ["audio", "midi", "score"])
+    percepts, stds = assessment_ensemble.judge_held_out(model, tensors, held_out, ("audio", "midi", "score"))
     scales = model.interval_scales[INPUT_SETS.index(("audio", "midi", "score"))].numpy()
     inside = np.abs(tensors["labels"].numpy() - percepts) <= scales * stds
     assert 0.9 <= inside[:200].mean() < 0.93
@@ -192,7 +193,7 @@ def test_intervals_are_calibrated_on_what_is_judged(judged):
     model, tensors, held_out = judged
     is_judged = np.arange(400) < 200
     tensors["labels"][200:] += 10.0
-    script.calibrate(model, tensors, held_out, is_judged, ["audio", "midi", "score"])
+    assessment_ensemble.calibrate(model, tensors, held_out, is_judged, ["audio", "midi", "score"])
     assert model.interval_scales[INPUT_SETS.index(("audio", "midi", "score"))].max() < 3
 
 
@@ -211,12 +212,12 @@ def test_trees_and_heads_are_weighed_by_items_that_they_did_not_learn_from(run, 
     tensors |= {f"{name}_embeddings": torch.randn(size, 32, generator=generator) for name in model.lattices}
     held_out = torch.arange(size)[:, None] % 2 == torch.arange(4)[None, :] % 2
     targets = (tensors["labels"] - model.label_means) / model.label_stds
-    monkeypatch.setattr(script, "fit_trees", lambda ensemble, *data: seen.append(data[2]))
+    monkeypatch.setattr(assessment_ensemble, "fit_trees", lambda ensemble, *data: seen.append(data[2]))
     right = torch.where(held_out.T[:, :, None], targets, -50.0)
     monkeypatch.setattr(model, "tree_values", lambda descriptors: right)
     monkeypatch.setattr(model, "passage_tree_values", lambda *inputs: torch.zeros_like(right))
     recipe = recipe_of(corpus, run.path.with_name("other"))
-    script.add_trees(model, tensors, held_out.numpy(), np.ones(size, dtype=bool), recipe)
+    assessment_ensemble.add_trees(model, tensors, held_out.numpy(), np.ones(size, dtype=bool), recipe)
     heads, trees, passages = model.stack_weights[0].tolist()
     assert (heads, passages) == (pytest.approx(0, abs=0.05), 0)
     assert trees == pytest.approx(1, abs=0.05)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .audio_midi import PEDAL_DOWN, SOFT_PEDAL, SOSTENUTO_PEDAL, SUSTAIN_PEDAL, Performance
-from .score_alignment import Alignment, align, chords
+from .midi_alignment import Alignment, align, chords
 
 QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}
 DYNAMIC_WINDOWS = 8  # a passage of eight bars has about one of them a bar

@@ -8,7 +8,7 @@ from tiny_piano import notes
 
 from antiphon.processing.audio_midi import Performance
 from antiphon.processing.corpora.synthetic_piano import Manner, compose, perform
-from antiphon.processing.performance_descriptors import alignment_descriptors, performance_descriptors
+from antiphon.processing.descriptors_performance import alignment_descriptors, performance_descriptors
 
 PLAIN = Manner(
     beats_per_minute=120, rubato=0, unevenness=0, loudness=60, dynamic_range=5, melody=5, articulation=0.8, pedal=0.5

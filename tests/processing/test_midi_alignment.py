@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_piano import notes
 
-from antiphon.processing.score_alignment import align, chords, longest_common_subsequence
+from antiphon.processing.midi_alignment import align, chords, longest_common_subsequence
 
 SCALE = 60 + np.arange(16)
 
