@@ -37,9 +37,6 @@ def performance_files(rows: Dataset, inputs: Sequence[str], rendering: dict) -> 
         inputs: Which of `INPUTS` there are.
         rendering: Options of `render_corpus`.
     """
-    unknown = set(inputs) - set(INPUTS)
-    if unknown or not {"audio", "midi"} & set(inputs):
-        raise RecipeError(f"`data.inputs` is {list(inputs)} but must name audio, midi or both, and perhaps score.")
     audio = [None] * len(rows)
     if "audio" in inputs:
         audio = [item["path"] for item in render_corpus(rows, **rendering)["audio"]]
@@ -71,12 +68,14 @@ def check_ensemble(data: dict, config: PianoAssessmentConfig) -> None:
         )
 
 
-def check_lattices(inputs: Sequence[str], config: PianoAssessmentConfig) -> None:
-    """Refuses lattices that nothing would ever reach.
+def check_inputs(inputs: Sequence[str], config: PianoAssessmentConfig) -> None:
+    """Refuses inputs that do not exist or suffice, and lattices that none of them would reach.
 
     Raises:
         RecipeError: saying which value to change.
     """
+    if set(inputs) - set(INPUTS) or not {"audio", "midi"} & set(inputs):
+        raise RecipeError(f"`data.inputs` is {list(inputs)} but must name audio, midi or both, and perhaps score.")
     for source, key in (("audio", "use_audio"), ("midi", "use_roll")):
         if getattr(config, key) and source not in inputs:
             raise RecipeError(f"`model.{key}` is true but `data.inputs` has no {source}; set one to fit the other.")

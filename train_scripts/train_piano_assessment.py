@@ -33,7 +33,7 @@ from antiphon.train_scripts.assessment_data import (
     AssessmentCollator,
     AssessmentDataset,
     check_ensemble,
-    check_lattices,
+    check_inputs,
     held_out_members,
     lattice_embeddings,
     means_of_others,
@@ -98,7 +98,7 @@ def resolve(recipe: dict) -> dict:
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise RecipeError(f"`model` cannot be used: {error}") from error
     check_ensemble(recipe["data"], config)
-    check_lattices(recipe["data"]["inputs"], config)
+    check_inputs(recipe["data"]["inputs"], config)
     return recipe
 
 

@@ -17,6 +17,7 @@ from antiphon.train_scripts.assessment_data import (
     AssessmentCollator,
     AssessmentDataset,
     check_ensemble,
+    check_inputs,
     held_out_members,
     lattice_embeddings,
     means_of_others,
@@ -50,7 +51,9 @@ def test_files_are_those_that_the_model_reads():
     assert performance_files(rows, ["midi"], {}) == [PianoFiles(midi="a")] * 2
     assert performance_files(rows, ["midi", "score"], {}) == [PianoFiles(midi="a", score="b")] * 2
     with pytest.raises(RecipeError, match=r"`data.inputs` is \['score'\] but must name audio, midi or both"):
-        performance_files(rows, ["score"], {})
+        check_inputs(["score"], make_config())
+    with pytest.raises(RecipeError, match=r"`model.use_audio` is true but `data.inputs` has no audio"):
+        check_inputs(["midi"], make_config(use_audio=True))
 
 
 def test_means_leave_the_row_itself_out():
