@@ -43,6 +43,7 @@ from antiphon.processing.corpora import (
     select_ids,
 )
 from antiphon.processing.corpora.protocols import PROTOCOLS, load_protocol
+from antiphon.processing.corpora.rendering import rendering_conditions
 
 KNOWN = {"passages": "passage", "excerpts": "excerpt", "works": "work", "players": "player_id"}
 
@@ -197,7 +198,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--name", help="name of the benchmark; <corpus>_<protocol> if left out")
     parser.add_argument("--out", type=Path, help="folder for the results; `results` beside the checkpoint if left out")
     parser.add_argument("--training-seed", type=int, help="seed that the checkpoint was trained with")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     return parser.parse_args(arguments)
 
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rendered = render_corpus(corpus, soundfont=options.soundfont)
     train, test = (select_ids(rendered, folds[fold][side]) for side in ("train", "test"))
     row = benchmark_piano_assessment(
-        load_assessor(options.checkpoint, inputs=inputs, train=train, device=options.device),
+        load_assessor(options.checkpoint, inputs=inputs),
         train,
         test,
         name=options.name or f"{Path(options.corpus).name}_{options.protocol}",
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out=options.out or options.checkpoint.parent / "results",
         protocol=options.protocol,
         inputs=inputs,
-        rendering={"soundfont": options.soundfont},
+        rendering=rendering_conditions(options.soundfont),
         checkpoint=options.checkpoint,
         ratings=load_ratings(Path(test[0]["midi"]).parents[1]),
         training_seed=options.training_seed,

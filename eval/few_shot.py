@@ -1,7 +1,7 @@
 """Adapting an assessment to a new rater or a new instrument from few examples: learning curves with intervals.
 
-The head is as light as can be: for each percept, the rater's deviation from the model is a ridge regression on the
-model's own judgements of all percepts. With no examples it is the model itself.
+The head is as light as can be: the rater's deviation from the model is a ridge regression on the model's own
+judgements of all percepts, and counts the more the more examples there are. With none it is the model itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from antiphon.processing.percepts import PERCEPTS
 SIZES = (5, 20, 50)
 NUM_DRAWS = 5
 MIN_QUERIES = 5
+PRIOR_EXAMPLES = 5  # that the model's own judgement is worth
 MIN_EXAMPLES = 2  # of a percept, before a head is fitted
 PENALTIES = tuple(10.0**power for power in range(-3, 4))
 HIGHEST_RATING = 7
@@ -70,17 +71,18 @@ def adapt(predictions: np.ndarray, ratings: np.ndarray) -> Callable[[np.ndarray]
         A function from the model's (items, percepts) to adapted ones.
     """
     known, heads = np.isfinite(ratings), []
-    # Percepts that the same examples were rated on are fitted at once, each with a penalty of its own.
+    # Percepts that the same examples were rated on share a penalty: five examples cannot choose one for each.
     for pattern in np.unique(known, axis=1).T:
         percepts = np.flatnonzero((known == pattern[:, None]).all(axis=0))
         if pattern.sum() >= MIN_EXAMPLES:
             deviations = (ratings - predictions)[np.ix_(pattern, percepts)]
-            heads.append((percepts, RidgeCV(PENALTIES, alpha_per_target=True).fit(predictions[pattern], deviations)))
+            trust = pattern.sum() / (pattern.sum() + PRIOR_EXAMPLES)
+            heads.append((percepts, trust, RidgeCV(PENALTIES).fit(predictions[pattern], deviations)))
 
     def answer(given: np.ndarray) -> np.ndarray:
         adapted = given.copy()
-        for percepts, head in heads:
-            adapted[:, percepts] += head.predict(given).reshape(len(given), -1)
+        for percepts, trust, head in heads:
+            adapted[:, percepts] += trust * head.predict(given).reshape(len(given), -1)
         return adapted
 
     return answer

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from antiphon.eval.result_rows import write_atomically
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 
-# What decides the features besides their inputs: a change of any of these files makes the old ones void. A checkpoint
-# carries copies of them; as long as nothing has changed, it shares the features with the installed code.
 LATTICES = {"input_features": "attention_mask", "roll_features": "roll_attention_mask"}
+# What decides the features besides their inputs and the code of the extractor. A checkpoint carries a copy of that code;
+# as long as nothing has changed, it shares the features with the installed one.
 FEATURE_SETTINGS = (
     *("sampling_rate", "hop_length", "n_fft", "num_pitch_bins", "power_floor", "mean", "standard_deviation"),
     "silence_decibels",
 )
-SOURCES = ("audio_descriptors", "audio_midi", "feature_extraction_piano", "descriptors_performance", "midi_alignment")
+SIBLING = re.compile(r"^from \.(\w+) import", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,20 @@ def _version(extractor: PianoFeatureExtractor) -> str:
     # What it knows of passages is looked up anew each time.
     settings = {name: value for name, value in extractor.to_dict().items() if name in FEATURE_SETTINGS}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    folder = Path(inspect.getfile(type(extractor))).parent
-    for name in SOURCES:
-        digest.update((folder / f"{name}.py").read_bytes())
+    for path in sorted(_own_code(Path(inspect.getfile(type(extractor))))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _own_code(path: Path) -> set[Path]:
+    """A file and, however deep, the siblings that it imports."""
+    found, waiting = set(), {path}
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        siblings = {file.with_name(f"{name}.py") for name in SIBLING.findall(file.read_text(encoding="utf-8"))}
+        waiting |= siblings - found
+    return found
 
 
 def _cached(files: PianoFiles, extractor: PianoFeatureExtractor, version: str, folder: Path) -> Path:

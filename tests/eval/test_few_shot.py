@@ -60,7 +60,7 @@ def test_missing_ratings_are_left_out():
         answers = method(predictions, ratings)(np.full((2, 19), 0.5))
         assert np.isfinite(answers).all()
         assert answers[:, 1] == pytest.approx(0.5)
-        assert answers[:, 2] == pytest.approx(0.7)
+        assert answers[:, 2] == pytest.approx(0.5 + 0.2 * 4 / 9 if method is adapt else 0.7)
     assert shift(predictions, ratings)(predictions)[:, 0] == pytest.approx(0.7)
 
 
