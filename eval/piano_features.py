@@ -20,8 +20,8 @@ from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 
 LATTICES = {"input_features": "attention_mask", "roll_features": "roll_attention_mask"}
-# What decides the features besides their inputs and the code of the extractor. A checkpoint carries a copy of that code;
-# as long as nothing has changed, it shares the features with the installed one.
+# What decides the features besides their inputs and the code of the extractor. A checkpoint carries a copy of that
+# code; as long as nothing has changed, it shares the features with the installed one.
 FEATURE_SETTINGS = (
     *("sampling_rate", "hop_length", "n_fft", "num_pitch_bins", "power_floor", "mean", "standard_deviation"),
     "silence_decibels",

@@ -71,7 +71,7 @@ def draw_sanity(checks: Mapping[str, Mapping]) -> Figure:
             axes.set(title=f"{lattice} lattice", ylim=(-0.5, 1.05), xlabel="shuffled down to")
             axes.tick_params(axis="x", rotation=40)
         figure.axes[0].set_ylabel("rank correlation with\nthe trained model's map")
-        figure.axes[-1].legend(fontsize="small")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize="small")
     return figure
 
 
@@ -135,7 +135,7 @@ def draw_errors(errors: Mapping[str, Mapping]) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(range(len(order)), map(percept_words, order))
         axes.set(title="percepts", xlabel="R2")
-        axes.legend(loc="lower right", fontsize="small")
+        axes.legend(loc="upper left", fontsize="small")
         titles = {"works": "works", "deviations": "annotators' deviation", "notes": "number of notes"}
         for row, (key, title) in enumerate(titles.items()):
             _draw_parts(figure.add_subplot(grid[row, 1]), errors[key], title)
@@ -181,7 +181,9 @@ def draw_domains(shifts: Mapping[str, Mapping]) -> Figure:
             axes.set_yticks(range(len(rows)), [f"{domain}, {name}" for domain, name in rows])
             axes.set(title=words)
         figure.axes[0].invert_yaxis()
-        figure.axes[-1].legend(fontsize="small")
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small"
+        )
     return figure
 
 

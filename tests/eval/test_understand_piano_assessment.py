@@ -7,7 +7,7 @@ import pytest
 from small_assessor import recorded_performances, small_model
 
 from antiphon.eval.understand_piano_assessment import main, understand
-from antiphon.eval.understanding_measures import load_subject
+from antiphon.eval.understanding_measures import Domain, load_subject
 from antiphon.eval.understanding_report import report
 from antiphon.processing.feature_extraction_piano import PianoFeatureExtractor
 from antiphon.processing.percepts import PERCEPTS
@@ -29,14 +29,18 @@ def examined(tmp_path_factory):
         columns=["user", "file_name", "percept", "rating"],
     )
     subject = load_subject(folder / "checkpoint", rows, ratings)
-    return understand(subject, [], "timbre_soft_loud", folder / "out"), folder / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        # The recordings that there are stand for those of another instrument.
+        patch.setattr("antiphon.eval.understanding_measures.render_corpus", lambda rows, **options: rows)
+        domains = [Domain("all again", {}), Domain("some again", {}, max_items=7)]
+        return understand(subject, domains, "timbre_soft_loud", folder / "out"), folder / "out"
 
 
 def test_numbers_figures_and_report_are_written(examined):
     measured, out = examined
     assert json.loads((out / "understanding.json").read_text()) == measured
     names = {path.stem for path in out.glob("*.png")}
-    assert names == {"maps", "sanity", "importance", "probes", "errors", "few_shot"}
+    assert names == {"maps", "sanity", "importance", "probes", "errors", "few_shot", "domains"}
     text = (out / "understanding.md").read_text()
     assert all(f"]({name}.png)" in text for name in names)
     assert "nan" not in text
@@ -50,6 +54,16 @@ def test_each_part_is_measured(examined):
     assert measured["raters"]["5"]["num_tasks"] == 3
     assert measured["raters"]["50"]["num_tasks"] == 0
     assert measured["instruments"]["FluidR3_GM"]["5"]["num_tasks"] == 1
+
+
+def test_an_instrument_that_sounds_the_same_is_judged_the_same(examined):
+    measured, _ = examined
+    assert [len(domain["item_ids"]) for domain in measured["domains"].values()] == [12, 6]
+    for domain in measured["domains"].values():
+        for compared in domain["inputs"].values():
+            assert compared["mean_change"] == pytest.approx(0, abs=1e-5)
+            assert compared["r2"]["difference"]["value"] == pytest.approx(0, abs=1e-3)
+    assert set(measured["instruments"]) == {"FluidR3_GM", "all again"}
 
 
 def test_a_gap_is_told(examined):
