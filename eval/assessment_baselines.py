@@ -19,6 +19,9 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 from antiphon.eval.assessment_features import feature_table
 from antiphon.eval.caching import cached_arrays
 from antiphon.eval.conditions import file_sha256
+from antiphon.processing import audio_midi, descriptors_performance, feature_extraction_piano, midi_alignment
+from antiphon.processing.audio_midi import read_midi
+from antiphon.processing.feature_extraction_piano import score_fingerprint
 
 MEANS = ("global_mean", "passage_mean", "performer_mean", "passage_plus_performer")
 HAND_CRAFTED = ("passage_mean_residual_trees", "ridge", "random_forest", "gradient_boosting")
@@ -61,7 +64,10 @@ def baseline_answers(
         "baselines",
         inputs,
         lambda: _fit_all(train, test, names, training_seed, audio, cache),
-        modules=[sys.modules[__name__], sys.modules[feature_table.__module__]],
+        modules=[
+            *(sys.modules[__name__], sys.modules[feature_table.__module__]),
+            *(audio_midi, descriptors_performance, feature_extraction_piano, midi_alignment),
+        ],
         packages=["scikit-learn", "librosa", "mido", "numpy"],
         cache=cache,
     )
@@ -76,7 +82,7 @@ def _fit_all(
     train: Dataset, test: Dataset, names: Sequence[str], seed: int, audio: bool, cache: str | os.PathLike | None
 ) -> dict[str, np.ndarray]:
     labels = np.array(train["percepts"][:])
-    passages = train["passage"][:], test["passage"][:]
+    passages = _passages(train), _passages(test)
     players = train["player_id"][:], test["player_id"][:]
     answers: dict[str, Callable[[], np.ndarray]] = {
         "global_mean": lambda: np.tile(labels.mean(axis=0), (len(test), 1)),
@@ -95,6 +101,12 @@ def _fit_all(
                 make(seed).fit(features.to_numpy(), labels).predict(test_features.to_numpy())
             )
     return {name: answers[name]() for name in names}
+
+
+def _passages(dataset: Dataset) -> list[str]:
+    """Of each item, by what its passage is known: the notes of its score, since some have several names."""
+    keys = {path: score_fingerprint(read_midi(path)) for path in set(dataset["score_midi"])}
+    return [keys[path] for path in dataset["score_midi"]]
 
 
 def known_group_means(values: np.ndarray, groups: Sequence[Hashable], test_groups: Sequence[Hashable]) -> np.ndarray:

@@ -31,7 +31,7 @@ from antiphon.eval.assessment_scores import MEASURED, TASK, audit_claims, count_
 from antiphon.eval.benchmark_definition import item_digests
 from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
 from antiphon.eval.noise_ceiling import label_noise
-from antiphon.eval.piano_assessor import INPUTS, load_assessor
+from antiphon.eval.piano_assessor import INPUTS, TRAINING_ITEMS, load_assessor
 from antiphon.eval.result_formats import format_difference, format_interval
 from antiphon.eval.result_rows import read_row, write_row
 from antiphon.processing.corpora import (
@@ -184,6 +184,16 @@ def _describe_system(checkpoint: str | Path | None, predictions: Predictions) ->
     }
 
 
+def refuse_known_items(checkpoint: Path, test_ids: Sequence[str]) -> None:
+    """End with a sentence where a checkpoint says that it was trained on what is to be tested."""
+    file = checkpoint / TRAINING_ITEMS
+    if file.is_file() and (known := set(json.loads(file.read_text(encoding="utf-8"))) & set(test_ids)):
+        sys.exit(
+            f"error: {checkpoint} was trained on {len(known)} of the {len(test_ids)} test performances, such as "
+            f"{min(known)}; name the protocol and the fold that it was trained for."
+        )
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Hand-crafted baselines hear the recordings too, whatever the system is given.
     rendered = render_corpus(corpus, soundfont=options.soundfont)
     train, test = (select_ids(rendered, folds[fold][side]) for side in ("train", "test"))
+    refuse_known_items(options.checkpoint, item_ids(test))
     row = benchmark_piano_assessment(
         load_assessor(options.checkpoint, inputs=inputs),
         train,

@@ -14,6 +14,7 @@ from antiphon.eval.piano_features import PianoFiles, piano_features, stack_featu
 
 INPUTS = ("midi", "audio", "score")
 BATCH_SIZE = 8
+TRAINING_ITEMS = "training_items.json"  # in a checkpoint folder: the ids that it was trained on
 
 
 def load_assessor(

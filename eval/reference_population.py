@@ -4,7 +4,6 @@ A checkpoint ships it as `reference_population.json`. It holds performances by p
 score is left out, and a performance that occurs twice in a passage counts once.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 from antiphon.eval.result_rows import write_atomically
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import Performance, read_midi
+from antiphon.processing.feature_extraction_piano import score_fingerprint
 from antiphon.processing.midi_alignment import chords
 from antiphon.processing.percepts import PERCEPTS
 
@@ -35,7 +35,6 @@ RUN_NOTES = 4
 # PercePiano's performances share at least a third of such runs with their own score in 99 of 100 cases.
 MIN_SHARED_RUNS = 0.33
 MAX_LENGTH_RATIO = 1.25  # a cut of 8 bars is not the one of 16 that it lies in
-COMPUTER_PLAYERS = "Score"  # how the names of players that are no people begin
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def build_population(
     """Collects the population of a corpus.
 
     Args:
-        rows: With the columns score_midi, passage, player_id, and percepts of `load_percepiano`.
+        rows: With the columns score_midi, passage, is_human, and percepts of `load_percepiano`.
         extractor: That made the features; it names their descriptors.
         features: Of each row, `descriptors` (descriptors,), NaN = missing.
 
@@ -83,12 +82,13 @@ def build_population(
     passages: dict[str, dict] = {}
     scores: dict[str, Performance] = {}
     for row, item in zip(rows, features):
-        if row["player_id"].startswith(COMPUTER_PLAYERS):
+        if not row["is_human"]:
             continue
         path = row["score_midi"]
         scores[path] = scores.get(path) or read_midi(path)
         passage = passages.setdefault(
-            fingerprint(scores[path]), {"names": set(), "pitches": reading_order(scores[path]), "performances": {}}
+            score_fingerprint(scores[path]),
+            {"names": set(), "pitches": reading_order(scores[path]), "performances": {}},
         )
         passage["names"].add(row["passage"])
         descriptors = item["descriptors"].tolist()
@@ -143,7 +143,7 @@ def find_reference(
         performance: By whose notes, where no score is known, the passage is found that shares most runs with it.
     """
     passages = population["passages"]
-    known = passages.get(fingerprint(score)) if score is not None else None
+    known = passages.get(score_fingerprint(score)) if score is not None else None
     notes = performance if performance is not None else score
     if known is None and notes is not None:
         pitches = reading_order(notes)
@@ -162,11 +162,6 @@ def find_reference(
 def is_same_passage(first: Performance, second: Performance) -> bool:
     """Whether two performances play the same notes, but for slips."""
     return shared_runs(reading_order(first), reading_order(second)) >= MIN_SHARED_RUNS
-
-
-def fingerprint(score: Performance) -> str:
-    """Hash of the pitches of a score in reading order."""
-    return hashlib.sha256(",".join(map(str, reading_order(score))).encode()).hexdigest()
 
 
 def reading_order(performance: Performance) -> list[int]:

@@ -130,11 +130,11 @@ def _errors(measured: Mapping) -> Iterator[str]:
 def _few_shot(measured: Mapping) -> Iterator[str]:
     yield (
         "Mean squared error on performances of other excerpts than the examples' (scale 0 to 1), and its difference to "
-        "the model that is not adapted. “Adapted” is a ridge regression on the model's judgements that counts the more "
-        "the more examples there are, “shifted” adds the examples' mean deviation, “own mean” hears nothing. Raters are "
-        "resampled as wholes; of an instrument, excerpts are. Fewer raters have rated enough for more examples, so that "
-        "rows differ in who is asked: compare within a row. The raters' other ratings are part of the labels that the "
-        "model was trained on: they are new as individuals only."
+        "the model that is not adapted. “Adapted” is a ridge regression on the model's judgements that counts more, "
+        "the more examples there are; “shifted” adds the examples' mean deviation, “own mean” hears nothing. Raters "
+        "are resampled as wholes; of an instrument, excerpts are. Fewer raters have rated enough for more examples, so "
+        "that rows differ in who is asked: compare within a row. The raters' other ratings are part of the labels that "
+        "the model was trained on: they are new as individuals only."
     )
     rows = []
     for task, sizes in {"new raters": measured["raters"], **measured["instruments"]}.items():

@@ -131,6 +131,15 @@ class PianoAssessmentConfig(PreTrainedConfig):
                 f"({self.num_tree_members})."
             )
 
+    def validate_groups(self):
+        """Trees read descriptors, and a mean that follows from the score needs those of the score."""
+        if self.num_tree_members and self.used_groups == []:
+            raise ValueError(
+                "`num_tree_members` asks for trees but `used_groups` is empty; name groups for them to read."
+            )
+        if self.residual == "score" and self.descriptor_names and "score" not in self.descriptor_groups:
+            raise ValueError("`residual` is 'score' but `used_groups` lacks 'score'; add it.")
+
     def validate_choices(self):
         """Names of what there is."""
         choices = {"fusion": FUSIONS, "residual": RESIDUALS, "regression": REGRESSIONS}

@@ -276,17 +276,26 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
             passage_is_known = ~passage_percepts.isnan().any(-1)
         return self._output(values, log_variances, loss, self._input_set(present, passage_is_known))
 
+    def tree_inputs(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """What trees read of (batch, descriptors): those of the used groups, 0 for all others and what is missing."""
+        used = torch.zeros(descriptors.shape[1], dtype=torch.bool, device=descriptors.device)
+        used[self._used_places] = True
+        return descriptors.nan_to_num(0.0) * used
+
+    @property
+    def _used_places(self) -> list[int]:
+        return [place for places in self.config.descriptor_groups.values() for place in places]
+
     def tree_values(self, descriptors: torch.Tensor) -> torch.Tensor:
         """What the trees say, (members, batch, percepts), in standard deviations from the mean of training."""
-        return self._of_each_member(self.trees(descriptors.nan_to_num(0.0)))
+        return self._of_each_member(self.trees(self.tree_inputs(descriptors)))
 
     def passage_tree_values(
         self, descriptors: torch.Tensor, passage_percepts: torch.Tensor, passage_descriptors: torch.Tensor
     ) -> torch.Tensor:
         """The mean of the passage, corrected by trees that read how the performance deviates from it; likewise."""
         base = ((passage_percepts - self.label_means) / self.label_stds).nan_to_num(0.0)
-        deviation = (descriptors - passage_descriptors).nan_to_num(0.0)
-        return base + self._of_each_member(self.passage_trees(torch.cat([deviation, base], dim=1)))
+        return base + self._of_each_member(self.passage_trees(self.tree_inputs(descriptors - passage_descriptors)))
 
     def _of_each_member(self, answers: torch.Tensor) -> torch.Tensor:
         return answers.repeat(self.config.num_members // self.config.num_tree_members, 1, 1)
@@ -295,7 +304,7 @@ class PianoAssessmentModel(PianoAssessmentPreTrainedModel):
         self, values: torch.Tensor, descriptors, passage_percepts, passage_descriptors
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Weighs heads and trees, as far as their descriptors are there; also where the passage was made use of."""
-        used = [place for places in self.config.descriptor_groups.values() for place in places]
+        used = self._used_places
         complete = ~descriptors[:, used].isnan().any(-1)
         known = torch.zeros_like(complete)
         trees, (unknown_weights, known_weights) = self.tree_values(descriptors), self.stack_weights

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import deque
 from dataclasses import dataclass, field
 
 import mido
@@ -79,12 +80,12 @@ def read_midi(source: str | os.PathLike | bytes) -> Performance:
         if file.ticks_per_beat <= 0:
             raise ValueError("its time is in frames of a film, not in beats")
         notes, pedals = _collect(file)
+    except MidiError:
+        raise
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, KeySignatureError) as error:
         raise MidiError(f"{name} cannot be read as MIDI ({error}); export it again as a standard MIDI file.") from error
     if not notes:
         raise MidiError(f"{name} holds no complete note; expected a piano performance.")
-    if len(notes) > MAX_NOTES:
-        raise MidiError(f"{name} has {len(notes)} notes but at most {MAX_NOTES} are read; cut the passage out first.")
     onsets, pitches, offsets, velocities = np.array(sorted(notes), dtype=np.float64).T
     changes = {
         controller: tuple(np.array(events, dtype=np.float64).T) for controller, events in pedals.items() if events
@@ -94,16 +95,19 @@ def read_midi(source: str | os.PathLike | bytes) -> Performance:
 
 def _collect(file: mido.MidiFile) -> tuple[list[tuple], dict[int, list[tuple]]]:
     """Notes as (onset, pitch, offset, velocity) and, by controller, pedal changes as (time, value)."""
-    now, notes, pressed = 0.0, [], {}
+    now, num_pressed, notes, pressed = 0.0, 0, [], {}
     pedals: dict[int, list[tuple]] = {controller: [] for controller in PEDALS}
     for message in file:  # mido yields messages with seconds since the one before
         now += message.time
         if message.type == "note_on" and message.velocity > 0:
-            pressed.setdefault((message.channel, message.note), []).append((now, message.velocity))
+            num_pressed += 1
+            if num_pressed > MAX_NOTES:
+                raise MidiError(f"the MIDI data has more than {MAX_NOTES} notes; cut the passage out first.")
+            pressed.setdefault((message.channel, message.note), deque()).append((now, message.velocity))
         elif message.type in ("note_on", "note_off"):
             # A key pressed again before it was released: its ends belong to its beginnings in order.
             if begun := pressed.get((message.channel, message.note)):
-                onset, velocity = begun.pop(0)
+                onset, velocity = begun.popleft()
                 notes.append((onset, message.note, now, velocity))
         elif message.type == "control_change" and message.control in pedals:
             pedals[message.control].append((now, message.value))

@@ -322,9 +322,8 @@ def _as_batch(audio, midi, score) -> list[dict]:
 
 
 def _is_batch(value) -> bool:
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        return value.ndim == 2
-    return isinstance(value, (list, tuple)) and not (value and isinstance(value[0], float))
+    """Whether several performances were given: as a list, never as an array, which may be a stereo recording."""
+    return isinstance(value, (list, tuple)) and not (value and isinstance(value[0], (int, float)))
 
 
 def _padded(name: str, mask_name: str, items: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:

@@ -45,6 +45,7 @@ def performance_rows(folder: Path, num_players: int = NUM_PLAYERS) -> list[dict]
                     "score_midi": str(score),
                     "passage": f"piece {seed}",
                     "player_id": str(player),
+                    "is_human": str(player) != "Score",
                     "percepts": percepts.tolist(),
                 }
             )

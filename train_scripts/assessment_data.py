@@ -87,21 +87,21 @@ def passage_keys(rows: Dataset) -> list[str]:
     return [keys[path] for path in rows["score_midi"]]
 
 
-def means_of_others(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """Mean of the other rows of each row's group, (rows, size); NaN where there is none.
+def means_of_others(values: torch.Tensor, groups: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Mean over the other rows of each row's group that count, (rows, size); NaN where there is none.
 
-    Without the row itself: it would otherwise be told a part of its own answer.
+    Without the row itself, and without what a member must not learn from: it would otherwise be told its own answer.
 
     Args:
         values: (rows, size).
         groups: (rows,) numbers from 0 on.
+        counts: (rows, rows or 1): true where the row of the second axis counts for that of the first; or (rows,), the
+            same for all.
     """
-    sums = torch.zeros(int(groups.max()) + 1, values.shape[1], dtype=torch.double).index_add_(
-        0, groups, values.double()
-    )
-    others = torch.bincount(groups)[groups][:, None] - 1
-    means = (sums[groups] - values) / others
-    return means.where(others > 0, torch.nan).float()
+    same = (groups[:, None] == groups) & counts
+    same.fill_diagonal_(False)
+    shares = same.double() / same.sum(1, keepdim=True)  # no other row: 0 / 0
+    return (shares @ values.double()).float()
 
 
 def tabulate_passages(

@@ -9,6 +9,7 @@ import torch
 from antiphon.modeling import PianoAssessmentModel
 from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
 
+from .assessment_data import means_of_others
 from .boosted_trees import fit_trees, stacking_weights
 
 COVERAGE = 0.9  # of the predictive intervals
@@ -54,25 +55,37 @@ def add_trees(
     Args:
         is_judged: (items,) whether an item counts in that.
     """
-    means, stds = model.label_means.numpy(), model.label_stds.numpy()
-    descriptors, known = tensors["descriptors"], (tensors["passage_percepts"], tensors["passage_descriptors"])
-    targets = (tensors["labels"].numpy() - means) / stds
-    seed = recipe["run"]["seed"]
-    fit_trees(model.trees, descriptors.nan_to_num(0.0).numpy(), targets, held_out, seed)
+    means, stds = model.label_means, model.label_stds
+    targets = (tensors["labels"] - means) / stds
+    num_trees = model.config.num_tree_members
+    for member in range(num_trees):
+        learns = torch.from_numpy(~held_out[:, member])
+        seed = recipe["run"]["seed"]
+        read = model.tree_inputs(tensors["descriptors"])
+        fit_trees(model.trees, member, read[learns].numpy(), targets[learns].numpy(), seed)
+        if model.config.use_passage_trees:
+            # What a passage is like is told by rows that this member may learn from, always without the row itself.
+            base = means_of_others(targets, tensors["passages"], learns)
+            typical = means_of_others(tensors["descriptors"], tensors["passages"], learns)
+            known = learns & ~base.isnan().any(-1)
+            read = model.tree_inputs(tensors["descriptors"] - typical)
+            fit_trees(model.passage_trees, member, read[known].numpy(), (targets - base)[known].numpy(), seed)
+
     heads, _ = judge_held_out(model, tensors, held_out, tuple(recipe["data"]["inputs"]))
-    values = [model.tree_values(descriptors)]
+    known = (tensors["passage_percepts"], tensors["passage_descriptors"])
+    values = [model.tree_values(tensors["descriptors"])]
     if model.config.use_passage_trees:
-        # Before they are grown the passage trees add nothing to the mean of the passage.
-        base = model.passage_tree_values(descriptors, *known)[0]
-        deviation = torch.cat([(descriptors - known[1]).nan_to_num(0.0), base], dim=1).numpy()
-        fit_trees(model.passage_trees, deviation, targets - base.numpy(), held_out, seed)
-        values.append(model.passage_tree_values(descriptors, *known))
-    answers = [(heads - means) / stds]
+        values.append(model.passage_tree_values(tensors["descriptors"], *known))
+    answers = [((heads - means.numpy()) / stds.numpy())]
     answers += [held_out_percepts(value.transpose(0, 1).numpy(), held_out) for value in values]
-    judged = [answer[is_judged] for answer in answers]
     model.stack_weights.zero_()
-    model.stack_weights[0, :2] = stacking_weights(judged[:2], targets[is_judged])
-    model.stack_weights[1, : len(judged)] = stacking_weights(judged, targets[is_judged])
+    model.stack_weights[0, :2] = stacking_weights(
+        [answer[is_judged] for answer in answers[:2]], targets[is_judged].numpy()
+    )
+    in_known = is_judged & ~known[0].isnan().any(-1).numpy()
+    model.stack_weights[1] = model.stack_weights[0]
+    if model.config.use_passage_trees and in_known.any():
+        model.stack_weights[1] = stacking_weights([answer[in_known] for answer in answers], targets[in_known].numpy())
     print(f"weights of heads, trees and passage trees: {model.stack_weights.tolist()}", flush=True)
 
 
@@ -85,8 +98,9 @@ def calibrate(
 ):
     """For whatever part of `inputs` is given, widens the intervals until they hold `COVERAGE` of the labels.
 
-    Source: Barber et al. 2021, "Predictive inference with the jackknife+", section 3, with folds in place of items and
-        errors in units of each prediction's own standard deviation.
+    Source: Vovk 2015, "Cross-conformal predictors", section 3, with errors in units of each prediction's own standard
+        deviation. Deviations: the interval is centred on the whole ensemble, which errs less than the members that
+        were held out; and the same rows chose the step and the weights. Coverage is therefore measured, not promised.
     """
     labels, count = tensors["labels"].numpy(), is_judged.sum()
     level = min(1.0, np.ceil((count + 1) * COVERAGE) / count)

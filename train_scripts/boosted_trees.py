@@ -16,34 +16,30 @@ MAX_FEATURES = 0.1
 MIN_SAMPLES_LEAF = 8
 
 
-def fit_trees(
-    ensemble: TreeEnsemble, descriptors: np.ndarray, targets: np.ndarray, held_out: np.ndarray, seed: int
-) -> None:
-    """Fits every tree of an ensemble, each member without the items that are held out of it.
+def fit_trees(ensemble: TreeEnsemble, member: int, descriptors: np.ndarray, targets: np.ndarray, seed: int) -> None:
+    """Fits the trees of one member of an ensemble.
 
     Args:
         ensemble: Filled in place.
-        descriptors: (items, descriptors), none missing.
+        member: Whose trees.
+        descriptors: (items, descriptors) of what the member may learn from, none missing.
         targets: (items, percepts), standardised.
-        held_out: (items, members), true where a member must not learn from an item.
         seed: Of the parts that each tree is grown from.
     """
-    members, percepts, num_trees, _ = ensemble.features.shape
-    for member in range(members):
-        learns = ~held_out[:, member]
-        for percept in range(percepts):
-            model = GradientBoostingRegressor(
-                n_estimators=num_trees,
-                max_depth=ensemble.depth,
-                learning_rate=LEARNING_RATE,
-                subsample=SUBSAMPLE,
-                max_features=MAX_FEATURES,
-                min_samples_leaf=MIN_SAMPLES_LEAF,
-                random_state=seed + member,
-                init="zero",  # targets are standardised
-            ).fit(descriptors[learns], targets[learns, percept])
-            for index, tree in enumerate(model.estimators_[:, 0]):
-                _store(ensemble, (member, percept, index), tree)
+    _, percepts, num_trees, _ = ensemble.features.shape
+    for percept in range(percepts):
+        model = GradientBoostingRegressor(
+            n_estimators=num_trees,
+            max_depth=ensemble.depth,
+            learning_rate=LEARNING_RATE,
+            subsample=SUBSAMPLE,
+            max_features=MAX_FEATURES,
+            min_samples_leaf=MIN_SAMPLES_LEAF,
+            random_state=seed + member,
+            init="zero",  # targets are standardised
+        ).fit(descriptors, targets[:, percept])
+        for index, tree in enumerate(model.estimators_[:, 0]):
+            _store(ensemble, (member, percept, index), tree)
 
 
 def _store(ensemble: TreeEnsemble, place: tuple[int, int, int], tree: BaseDecisionTree) -> None:

@@ -68,10 +68,10 @@ print(*zip(model.config.percept_names, outputs.percepts[0].tolist(), outputs.low
 """,
         limits="It learned from passages of Beethoven and Schubert on one sampled piano at one gain: loudness is read "
         "literally, so another gain, instrument or room shifts what it says. An input that you lack may be left out; "
-        "the judgement is then less certain, and the intervals wider. It repeats the taste of the listeners who judged "
-        "the training data.",
-        misuse="Do not grade, admit or refuse a person by it: on one performance it is wrong by more than performances "
-        "of a passage usually differ.",
+        "the judgement is then worse, and far worse than that of a model trained without it. It repeats the taste of "
+        "the listeners who judged the training data.",
+        misuse="Do not grade, admit or refuse a person by it: on one performance it is wrong by about as much as "
+        "performances of a passage usually differ.",
     ),
 }
 

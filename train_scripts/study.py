@@ -333,4 +333,5 @@ class Study:
             corpus=self.corpus,
             split=f"{trial.fold} of {len(self.fold_names)}",
             decodings=self.decodings,
+            protocol=self.folds["protocol"],
         )

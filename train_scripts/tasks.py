@@ -31,7 +31,7 @@ class Task:
         resolve: Fills in a recipe's defaults and refuses what nothing reads.
         train: Trains a resolved recipe, or goes on with it, and returns its run folder.
         measure: Measures the run's checkpoint on test items and writes one row for each decoding into its results:
-            `measure(run, test, name=..., corpus=..., split=..., decodings=...)`.
+            `measure(run, test, name=..., corpus=..., split=..., decodings=..., protocol=...)`.
         metrics: What its rows hold.
     """
 
@@ -47,9 +47,9 @@ def benchmark_name(name: str, decoding: str) -> str:
 
 
 def measure_recognition(
-    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str]
+    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str], protocol: str | None
 ) -> None:
-    """Measures a recogniser greedily, by choosing among the training texts, or both."""
+    """Measures a recogniser greedily, by choosing among the training texts, or both; speech has no stored protocols."""
     recipe = run.recipe
     train = load_sources(recipe["data"]["train"], "data.train")
     for decoding in decodings:
@@ -74,6 +74,7 @@ def measure_assessment(
     corpus: str,
     split: str,
     decodings: Sequence[str],
+    protocol: str | None,
     load: Callable[[RunFolder], Callable[[Dataset], Predictions]],
 ) -> None:
     """Measures what `load` makes of a run by the inputs that it was trained with; it has no decodings."""
@@ -91,6 +92,7 @@ def measure_assessment(
         corpus=Path(corpus).name,
         split=split,
         out=run.results,
+        protocol=protocol,
         inputs=data["inputs"],
         rendering=rendering,
         checkpoint=run.checkpoint,

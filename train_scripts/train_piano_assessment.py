@@ -22,6 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from antiphon.eval.piano_assessor import TRAINING_ITEMS
 from antiphon.eval.piano_features import piano_features
 from antiphon.eval.reference_population import build_population, write_population
 from antiphon.eval.selection import where
@@ -149,9 +150,10 @@ def training_tensors(
         "member_weights": (~held_out).float(),
     }
     model.fit_statistics(tensors["labels"], tensors["descriptors"], embeddings)
-    for name in ("percepts", "descriptors"):
-        values = tensors["labels" if name == "percepts" else name]
-        tensors[f"passage_{name}"] = means_of_others(values, tensors["passages"])
+    # Of a passage a row is told what rows of other parts say: its own part is held out as a whole.
+    in_other_part = (held_out[:, None] != held_out).any(-1)
+    for name, values in (("percepts", tensors["labels"]), ("descriptors", tensors["descriptors"])):
+        tensors[f"passage_{name}"] = means_of_others(values, tensors["passages"], in_other_part)
     if model.config.freeze_lattices:
         tensors |= {f"{name}_embeddings": values for name, values in embeddings.items()}
     return tensors, held_out
@@ -232,6 +234,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     extractor.passages = tabulate_passages(passage_keys(rows), tensors["labels"], tensors["descriptors"])
     trainer.save_model(str(run.checkpoint))
     if trainer.is_world_process_zero():
+        write_json(run.checkpoint / TRAINING_ITEMS, sorted(rows["file_name"]))
         write_population(build_population(rows, extractor, features), run.checkpoint)
         log = trainer.state.log_history
         write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])

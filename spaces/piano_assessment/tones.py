@@ -6,6 +6,7 @@ from antiphon.processing.audio_midi import Performance
 
 HARMONICS = 4
 RELEASE_SECONDS = 0.08
+MAX_TONE_SECONDS = 8.0  # by then a string has died away; a pedal may stay down for minutes
 PEAK = 0.5
 
 
@@ -13,6 +14,7 @@ def play_tones(performance: Performance, sampling_rate: int) -> np.ndarray:
     """Sounds every note as a decaying sum of harmonics, from the first onset on: (samples,) with `PEAK`."""
     starts = performance.onsets - performance.onsets[0]
     ends = performance.sounding_offsets() - performance.onsets[0] + RELEASE_SECONDS
+    ends = np.minimum(ends, starts + MAX_TONE_SECONDS)
     waveform = np.zeros(int(ends.max() * sampling_rate) + 1, np.float32)
     for start, end, pitch, velocity in zip(starts, ends, performance.pitches, performance.velocities):
         first = int(start * sampling_rate)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from small_performances import of_players, small_performances
+from small_performances import small_performances
 
-from antiphon.eval.benchmark_piano_assessment import main
-from antiphon.eval.piano_assessor import load_assessor
+from antiphon.eval.benchmark_piano_assessment import main, refuse_known_items
+from antiphon.eval.piano_assessor import TRAINING_ITEMS, load_assessor
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel
 from antiphon.processing.feature_extraction_piano import PianoFeatureExtractor
 from antiphon.processing.percepts import PERCEPTS
@@ -47,20 +47,16 @@ def test_an_interval_that_was_not_calibrated_is_none(checkpoint, corpus):
     assert predictions.high is None
 
 
-def test_the_mean_of_the_passage_is_given_where_asked_for(checkpoint, corpus):
-    train, test = of_players(corpus, 0, 1), of_players(corpus, 2)
-    given = load_assessor(checkpoint, inputs=("midi", "passage"), train=train)(test).percepts
-    withheld = load_assessor(checkpoint, inputs=("midi",))(test).percepts
-    reads_passages = "passage" in (checkpoint / "config.json").read_text()
-    assert np.allclose(given, withheld) != reads_passages
+def test_inputs_that_cannot_be_had_are_refused(checkpoint):
+    with pytest.raises(ValueError, match="`inputs` is 'smell'"):
+        load_assessor(checkpoint, inputs=("smell",))
 
 
-@pytest.mark.parametrize(
-    ("inputs", "message"), [(("smell",), "`inputs` is 'smell'"), (("passage",), "`train` is None")]
-)
-def test_inputs_that_cannot_be_had_are_refused(checkpoint, inputs, message):
-    with pytest.raises(ValueError, match=message):
-        load_assessor(checkpoint, inputs=inputs)
+def test_a_checkpoint_is_not_tested_on_what_it_was_trained_on(tmp_path):
+    (tmp_path / TRAINING_ITEMS).write_text('["a.mid", "b.mid"]')
+    with pytest.raises(SystemExit, match=r"was trained on 1 of the 2 test performances, such as b\.mid"):
+        refuse_known_items(tmp_path, ["b.mid", "c.mid"])
+    refuse_known_items(tmp_path, ["c.mid"])
 
 
 def test_a_fold_must_be_named_where_there_are_several(tmp_path):
