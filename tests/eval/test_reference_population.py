@@ -11,7 +11,6 @@ from antiphon.eval.reference_population import (
     QUANTILES,
     build_population,
     find_reference,
-    fingerprint,
     is_same_passage,
     read_population,
     shared_runs,
@@ -19,6 +18,7 @@ from antiphon.eval.reference_population import (
 )
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import Performance, read_midi, write_midi
+from antiphon.processing.feature_extraction_piano import score_fingerprint
 from antiphon.processing.percepts import PERCEPTS
 
 
@@ -41,7 +41,7 @@ def test_values_are_those_of_people_and_sorted(population, rows, extractor):
     velocity = extractor.descriptor_names.index("performance.velocity_mean")
     by_people = [row for row in rows if row["player_id"] != "Score" and row["passage"] == "piece 0"]
     expected = sorted(float(item["descriptors"][velocity]) for item in features_of(by_people, extractor))
-    passage = population["passages"][fingerprint(piece(0))]
+    passage = population["passages"][score_fingerprint(piece(0))]
     assert passage["names"] == ["piece 0"]
     assert passage["counts"]["performance.velocity_mean"] == len(expected) == NUM_PLAYERS
     np.testing.assert_allclose(passage["values"]["performance.velocity_mean"], expected, rtol=1e-3)
@@ -67,7 +67,7 @@ def test_whole_population_is_kept_as_quantiles(population):
 def test_performance_under_two_names_counts_once(rows, extractor):
     doubled = [*rows, rows[0] | {"player_id": "77"}]
     population = build_population(doubled, extractor, features_of(doubled, extractor))
-    assert population["passages"][fingerprint(piece(0))]["counts"]["performance.velocity_mean"] == NUM_PLAYERS
+    assert population["passages"][score_fingerprint(piece(0))]["counts"]["performance.velocity_mean"] == NUM_PLAYERS
 
 
 def test_passages_with_equal_notes_are_one(rows, extractor):
@@ -75,7 +75,7 @@ def test_passages_with_equal_notes_are_one(rows, extractor):
     both = [*rows, *repeat]
     population = build_population(both, extractor, features_of(both, extractor))
     assert len(population["passages"]) == NUM_PIECES
-    assert population["passages"][fingerprint(piece(0))]["names"] == ["piece 0", "piece 0, repeated"]
+    assert population["passages"][score_fingerprint(piece(0))]["names"] == ["piece 0", "piece 0, repeated"]
 
 
 def test_it_is_written_as_strict_json_and_read_again(population, tmp_path):

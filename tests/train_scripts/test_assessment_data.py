@@ -58,9 +58,12 @@ def test_files_are_those_that_the_model_reads():
 
 def test_means_leave_the_row_itself_out():
     values = torch.tensor([[1.0, 0.0], [3.0, 0.0], [8.0, 6.0], [5.0, 5.0]])
-    means = means_of_others(values, torch.tensor([0, 0, 0, 1]))
+    groups, all_count = torch.tensor([0, 0, 0, 1]), torch.ones(4, dtype=torch.bool)
+    means = means_of_others(values, groups, all_count)
     assert means[:3].tolist() == [[5.5, 3.0], [4.5, 3.0], [2.0, 0.0]]
     assert means[3].isnan().all()
+    learned = means_of_others(values, groups, torch.tensor([True, True, False, True]))
+    assert learned[:3].tolist() == [[3.0, 0.0], [1.0, 0.0], [2.0, 0.0]]  # the third counts for nobody
 
 
 def test_passages_are_tabulated_by_their_means():

@@ -16,6 +16,7 @@ from antiphon.processing.corpora import load_corpus, rendering
 from antiphon.processing.percepts import PERCEPTS
 from antiphon.train_scripts import assessment_ensemble
 from antiphon.train_scripts import train_piano_assessment as script
+from antiphon.train_scripts.assessment_data import means_of_others
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 
 NUM_ITEMS = 32
@@ -208,11 +209,12 @@ def test_trees_and_heads_are_weighed_by_items_that_they_did_not_learn_from(run, 
         "labels": 0.5 + 0.1 * torch.randn(size, len(PERCEPTS), generator=generator),
         "passage_percepts": torch.full((size, len(PERCEPTS)), float("nan")),
         "passage_descriptors": torch.full((size, number), float("nan")),
+        "passages": torch.arange(size) // 3,
     }
     tensors |= {f"{name}_embeddings": torch.randn(size, 32, generator=generator) for name in model.lattices}
     held_out = torch.arange(size)[:, None] % 2 == torch.arange(4)[None, :] % 2
     targets = (tensors["labels"] - model.label_means) / model.label_stds
-    monkeypatch.setattr(assessment_ensemble, "fit_trees", lambda ensemble, *data: seen.append(data[2]))
+    monkeypatch.setattr(assessment_ensemble, "fit_trees", lambda ensemble, *data: seen.append(data))
     right = torch.where(held_out.T[:, :, None], targets, -50.0)
     monkeypatch.setattr(model, "tree_values", lambda descriptors: right)
     monkeypatch.setattr(model, "passage_tree_values", lambda *inputs: torch.zeros_like(right))
@@ -221,7 +223,38 @@ def test_trees_and_heads_are_weighed_by_items_that_they_did_not_learn_from(run, 
     heads, trees, passages = model.stack_weights[0].tolist()
     assert (heads, passages) == (pytest.approx(0, abs=0.05), 0)
     assert trees == pytest.approx(1, abs=0.05)
-    assert all((given == held_out.numpy()).all() for given in seen)
+    for member, read, learned, _ in seen:
+        assert len(read) == len(learned) <= (~held_out[:, member]).sum()
+    direct = [given for given in seen if len(given[1]) == size // 2][:2]
+    for member, read, learned, _ in direct:
+        learns = ~held_out[:, member]
+        np.testing.assert_array_equal(learned, targets[learns].numpy())
+        np.testing.assert_array_equal(read, model.tree_inputs(tensors["descriptors"])[learns].numpy())
+
+
+def test_means_of_passages_tell_held_out_rows_nothing(run, corpus):
+    """Of labels that are pure chance the passage trees know nothing, for rows that they did not learn from."""
+    model = PianoAssessmentModel.from_pretrained(run.checkpoint).eval()
+    size, generator = 240, torch.Generator().manual_seed(1)
+    number = len(model.config.descriptor_names)
+    passages = torch.arange(size) // 8
+    held_out = torch.arange(size)[:, None] % 2 == torch.arange(model.config.num_members)[None, :] % 2
+    in_other_part = (held_out[:, None] != held_out).any(-1)
+    tensors = {
+        "descriptors": torch.randn(size, number, generator=generator),
+        "labels": model.label_means + model.label_stds * torch.randn(size, len(PERCEPTS), generator=generator),
+        "passages": passages,
+    }
+    for name, values in (("percepts", tensors["labels"]), ("descriptors", tensors["descriptors"])):
+        tensors[f"passage_{name}"] = means_of_others(values, passages, in_other_part)
+    tensors |= {f"{name}_embeddings": torch.randn(size, 32, generator=generator) for name in model.lattices}
+    recipe = recipe_of(corpus, run.path.with_name("chance"))
+    assessment_ensemble.add_trees(model, tensors, held_out.numpy(), np.ones(size, dtype=bool), recipe)
+    known = tensors["passage_percepts"], tensors["passage_descriptors"]
+    answers = model.passage_tree_values(tensors["descriptors"], *known).detach()
+    judged = assessment_ensemble.held_out_percepts(answers.transpose(0, 1).numpy(), held_out.numpy())
+    targets = ((tensors["labels"] - model.label_means) / model.label_stds).numpy()
+    assert np.mean(1 - ((targets - judged) ** 2).mean(0) / targets.var(0)) < 0
 
 
 def test_lattices_of_a_pretraining_are_taken_over(run, corpus, tmp_path):
