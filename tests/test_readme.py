@@ -97,7 +97,7 @@ def test_the_tree_is_the_tree():
 
 def test_results_are_those_of_the_model_cards():
     board = "spaces/leaderboard/leaderboard/rows"
-    folders = ["model_cards/conformer-fsdd", "model_cards/conformer-an4"]
+    folders = ["model_cards/conformer-fsdd", "model_cards/conformer-an4", "model_cards/piano-assessment"]
     folders += [f"{board}/an4_speakers", f"{board}/fsdd_speakers_lexicon"]
     assert all((ROOT / folder).is_dir() for folder in folders)
     run([sys.executable, "eval/results_table.py", "README.md", *folders, "--check"], ROOT)
