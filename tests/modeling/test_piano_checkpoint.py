@@ -82,7 +82,7 @@ def test_checkpoint_holds_every_file_that_it_needs(checkpoint):
     files = {path.name for path in checkpoint.iterdir()}
     assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= files
     assert {"modeling_piano_assessment.py", "layers_lattice.py", "layers_trees.py", "losses_percepts.py"} <= files
-    assert {"feature_extraction_piano.py", "audio_midi.py", "score_alignment.py", "audio_descriptors.py"} <= files
+    assert {"feature_extraction_piano.py", "audio_midi.py", "midi_alignment.py", "audio_descriptors.py"} <= files
     auto_map = json.loads((checkpoint / "config.json").read_text())["auto_map"]
     assert auto_map["AutoModel"] == "modeling_piano_assessment.PianoAssessmentModel"
     stored = json.loads((checkpoint / "preprocessor_config.json").read_text())
