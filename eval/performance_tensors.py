@@ -12,6 +12,7 @@ from transformers import AutoFeatureExtractor, AutoModel, BatchFeature
 from antiphon.eval.assessment_items import Predictions
 from antiphon.eval.intervals import Interval
 from antiphon.eval.piano_attributions import LATTICE_TENSORS
+from antiphon.eval.piano_features import pad_lattices
 from antiphon.processing.corpora import decode
 
 ALL_INPUTS = ("audio", "midi", "score", "passage")
@@ -54,10 +55,7 @@ def lattice_batches(features: Sequence[BatchFeature], lattice: str):
     having.sort(key=lambda place: features[place][name].shape[1])
     for start in range(0, len(having), BATCH_SIZE):
         places = having[start : start + BATCH_SIZE]
-        items = [features[place][name][0] for place in places]
-        padded = torch.nn.utils.rnn.pad_sequence(items, batch_first=True)
-        lengths = torch.tensor([len(item) for item in items])
-        yield places, padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+        yield places, *pad_lattices([features[place][name][0] for place in places])
 
 
 @torch.no_grad()

@@ -63,10 +63,15 @@ def stack_features(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.
         if known:
             nothing = known[0][:0]
             lattices = [item[name].float() if name in item else nothing for item in items]
-            lengths = torch.tensor([len(lattice) for lattice in lattices])
-            batch[name] = torch.nn.utils.rnn.pad_sequence(lattices, batch_first=True)
-            batch[mask_name] = (torch.arange(batch[name].shape[1]) < lengths[:, None]).long()
+            batch[name], batch[mask_name] = pad_lattices(lattices)
     return batch
+
+
+def pad_lattices(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pads items of (frames, bins) with zeros on the right: (items, frames, bins), and (items, frames), 1 = real."""
+    lengths = torch.tensor([len(item) for item in items])
+    padded = torch.nn.utils.rnn.pad_sequence([item.float() for item in items], batch_first=True)
+    return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
 
 
 def _version(extractor: PianoFeatureExtractor) -> str:

@@ -12,7 +12,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from antiphon.eval.caching import cached_arrays
-from antiphon.eval.piano_features import PianoFiles
+from antiphon.eval.piano_features import PianoFiles, pad_lattices
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel, layers_lattice
 from antiphon.processing.audio_midi import read_midi
 from antiphon.processing.corpora import split_by_group
@@ -173,12 +173,6 @@ def _digest(tensors: Iterable[torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _pad(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    lengths = torch.tensor([len(item) for item in items])
-    padded = torch.nn.utils.rnn.pad_sequence([item.float() for item in items], batch_first=True)
-    return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
-
-
 @dataclass
 class AssessmentDataset(torch.utils.data.Dataset):
     """Items as the Trainer reads them: each a dictionary of tensors.
@@ -241,7 +235,7 @@ class AssessmentCollator:
             values = [item[name] for item in items]
             if name in ("input_features", "roll_features"):
                 mask = "attention_mask" if name == "input_features" else "roll_attention_mask"
-                batch[name], batch[mask] = _pad(values)
+                batch[name], batch[mask] = pad_lattices(values)
             else:
                 batch[name] = torch.stack(values)
         return self._mix(batch, np.random.default_rng(draws)) if self.mixup_alpha and draws else batch
