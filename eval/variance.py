@@ -178,7 +178,7 @@ def measure_spread(systems: Sequence[Measurements]) -> Spread:
     variances = [_jackknife_variance(own) for own in totals]
     main = int(np.argmax(variances))
     crossed_variance, crossed_degrees = 0.0, 1
-    if len(totals) == 2:
+    if len(totals) == 2 and min(map(len, totals)) > 1:  # one group of either says nothing of the other
         crossed_variance, crossed_degrees = _crossed_variance(systems, main), max(1, len(totals[1 - main]) - 1)
     training_variance = sum(_training_variance(system, system.groupings[main]) for system in systems)
     return Spread(

@@ -77,3 +77,10 @@ def test_crossed_variance_is_that_of_the_second_grouping_less_the_cells():
     assert spread.group_variance == pytest.approx(16 / 3)
     assert spread.crossed_variance == pytest.approx((3 - 1) * (9 / 8) ** 2)
     assert spread.num_groups == 3
+
+
+def test_one_group_of_the_second_grouping_adds_nothing():
+    spread = measure_spread([measurements([1.0, 2.0, 4.0], np.ones(3), [list("abc"), list("xxx")])])
+    assert (spread.crossed_variance, spread.num_groups) == (0, 1)
+    alone = measure_spread([measurements([1.0], [1.0], [["a"], ["x"]])])
+    assert (alone.value, alone.num_groups, alone.group_variance) == (1, 1, 0)
