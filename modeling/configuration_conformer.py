@@ -20,6 +20,10 @@ class ConformerConfig(PreTrainedConfig):
         num_hidden_layers: Number of Conformer layers.
         num_attention_heads: Number of attention heads; `hidden_size` must be a multiple of twice this number.
         conv_kernel_size: Frames seen by the depthwise convolution of each layer; odd.
+        causal_convolutions: Whether these convolutions see no later frames.
+        chunk_frames: Output frames of a chunk: attention sees its own chunk and earlier ones, so that with causal
+            convolutions the model can run in a stream. None lets it see everything.
+        left_chunks: How many chunks before its own attention sees; None means all of them.
         subsampling_factor: Feature frames per output frame; a power of two.
         subsampling_channels: Channels of the convolutions that subsample.
         rope_theta: Base of the rotary position frequencies.
@@ -48,6 +52,9 @@ class ConformerConfig(PreTrainedConfig):
     num_hidden_layers: int = 6
     num_attention_heads: int = 4
     conv_kernel_size: int = 15
+    causal_convolutions: bool = False
+    chunk_frames: int | None = None
+    left_chunks: int | None = None
     subsampling_factor: int = 4
     subsampling_channels: int = 64
     rope_theta: float = 10_000.0
@@ -86,6 +93,16 @@ class ConformerConfig(PreTrainedConfig):
         factor = self.subsampling_factor
         if factor < 2 or factor & (factor - 1):
             raise ValueError(f"`subsampling_factor` is {factor} but must be 2, 4, 8 or another power of two.")
+
+    def validate_chunks(self):
+        """A chunk holds at least one frame, and only chunks have chunks before them."""
+        if self.chunk_frames is not None and self.chunk_frames < 1:
+            raise ValueError(f"`chunk_frames` is {self.chunk_frames} but must be at least 1, or None for no chunks.")
+        if self.left_chunks is not None and (self.chunk_frames is None or self.left_chunks < 0):
+            raise ValueError(
+                f"`left_chunks` is {self.left_chunks} but must be at least 0 and needs `chunk_frames` "
+                f"({self.chunk_frames}); set both, or leave it None."
+            )
 
     def validate_intermediate_ctc(self):
         """The last layer already carries the main loss."""

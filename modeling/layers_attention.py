@@ -6,6 +6,7 @@ from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .layers_dropout import Dropout
+from .layers_stream import StreamCache
 
 
 class RotaryPositions(nn.Module):
@@ -34,9 +35,18 @@ class RotaryPositions(nn.Module):
         init.copy_(self.frequencies, self.compute_frequencies())
 
     @torch.no_grad()
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns cosines and sines, each (frames, head_dim), for `hidden_states` of (batch, frames, hidden_size)."""
-        positions = torch.arange(hidden_states.shape[1], device=hidden_states.device, dtype=torch.float32)
+    def forward(self, hidden_states: torch.Tensor, past_frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns cosines and sines of the frames of a sequence.
+
+        Args:
+            hidden_states: (batch, frames, hidden_size); only its shape and device matter.
+            past_frames: Frames that came before, in a stream.
+
+        Returns:
+            Cosines and sines, each (past_frames + frames, head_dim).
+        """
+        frames = past_frames + hidden_states.shape[1]
+        positions = torch.arange(frames, device=hidden_states.device, dtype=torch.float32)
         # Angles are taken in float32 under autocast too: bfloat16 cannot count beyond 256 frames.
         with torch.autocast(hidden_states.device.type, enabled=False):
             angles = positions[:, None] * self.frequencies.float()[None, :]
@@ -104,14 +114,29 @@ class RotaryAttention(nn.Module):
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None = None,
+        cache: StreamCache | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Maps (batch, frames, hidden_size) to the same shape; also returns the weights where they are computed."""
+        """Maps (batch, frames, hidden_size) to the same shape; also returns the weights where they are computed.
+
+        Args:
+            hidden_states: (batch, frames, hidden_size).
+            position_embeddings: Cosines and sines, each (frames, head_dim); with a cache those of its frames too.
+            attention_mask: As `eager_attention` takes it.
+            cache: Keys and values of the frames before, in a stream.
+        """
         batch, frames, hidden_size = hidden_states.shape
         projected = self.input_projection(hidden_states)
         # (batch, frames, 3, heads, head_dim) -> (3, batch, heads, frames, head_dim)
         projected = projected.view(batch, frames, 3, -1, self.config.head_dim).permute(2, 0, 3, 1, 4)
-        query, key = rotate(projected[:2], *position_embeddings)
+        if cache is None:
+            query, key = rotate(projected[:2], *position_embeddings)
+            value = projected[2]
+        else:
+            # Keys are remembered unrotated: only distances count, so positions may begin anew with every chunk.
+            key, value = cache.extend(projected[1:])
+            key = rotate(key, *position_embeddings)
+            query = rotate(projected[0], *(each[-frames:] for each in position_embeddings))
         dropout = self.dropout.p if self.training else 0.0
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         if dropout and hidden_states.device.type == "cpu":
@@ -121,7 +146,7 @@ class RotaryAttention(nn.Module):
             self,
             query,
             key,
-            projected[2],
+            value,
             attention_mask,
             dropout=dropout,
             scaling=self.scaling,

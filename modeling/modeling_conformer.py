@@ -16,6 +16,7 @@ from .layers_attention import RotaryAttention, RotaryPositions
 from .layers_conformer import ConformerLayer
 from .layers_dropout import Dropout
 from .layers_spec_augment import SpecAugment
+from .layers_stream import ConformerStream, chunk_mask_function
 from .layers_subsampling import ConvolutionSubsampling, subsampled_lengths
 from .losses_ctc import ctc_loss
 
@@ -123,6 +124,7 @@ class ConformerModel(ConformerPreTrainedModel):
             config=self.config,
             inputs_embeds=hidden_states,
             attention_mask=None if is_padding is None else output_mask,
+            and_mask_function=chunk_mask_function(self.config),
         )
         position_embeddings = self.positions(hidden_states)
         intermediate = []
@@ -135,6 +137,14 @@ class ConformerModel(ConformerPreTrainedModel):
             attention_mask=output_mask,
             intermediate_hidden_states=tuple(intermediate) or None,
         )
+
+    def stream(self) -> ConformerStream:
+        """Starts a stream of features; its pieces, joined, equal the offline output.
+
+        Raises:
+            ValueError: the configuration has no chunks, or convolutions that see later frames.
+        """
+        return ConformerStream(self)
 
 
 class ConformerForCTC(ConformerPreTrainedModel):

@@ -1,6 +1,7 @@
 """Runs code in a fresh Python outside the repository, with Antiphon out of its reach if wished."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ try:
 except ModuleNotFoundError:
     pass
 """
+
+
+def code_of(card: str) -> str:
+    """The program that a card prints under "How to use it"."""
+    section = card.split("## How to use it")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return code
 
 
 def run_python(code: str, folder: Path, with_antiphon: bool = False, environment: dict[str, str] | None = None) -> str:

@@ -1,19 +1,24 @@
 """Piano performances without a piano: their sound from a few sines, and models of some thousand parameters for them."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import Performance, write_midi
+from antiphon.processing.corpora import rendering
 from antiphon.processing.corpora.percepiano import LABELS
 from antiphon.processing.corpora.synthetic_piano import compose, draw_manner, perform
 
 SAMPLING_RATE = 16_000
+SOUNDFONT = "Sines.sf2"
 PERCEPT_NAMES = ["timing", "articulation", "pedal"]
 # Frames of the spectrogram and of the roll of each item; no patch divides them.
 LENGTHS = (75, 41, 9)
@@ -141,6 +146,25 @@ def render_with_sines(data: bytes, soundfont, sampling_rate: int, gain: float, r
     from antiphon.processing.audio_midi import read_midi
 
     return gain * sound(read_midi(data), sampling_rate)
+
+
+@contextmanager
+def sounding_percepiano(folder: Path, **options) -> Iterator[Path]:
+    """A look-alike of PercePiano, a soundfont of nothing, and sines in place of FluidSynth; all is cached apart.
+
+    Args:
+        options: Of `write_percepiano`.
+
+    Returns:
+        Path of the corpus; the soundfont `SOUNDFONT` lies beside it.
+    """
+    (folder / SOUNDFONT).write_bytes(b"sines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTIPHON_CACHE", str(folder / "cache"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(rendering, "_synthesise", render_with_sines)
+        patch.setattr(rendering, "fluidsynth_version", lambda: "0.0")
+        yield write_percepiano(folder / "percepiano", **options)
 
 
 def write_recording(path: Path, performance: Performance) -> np.ndarray:
