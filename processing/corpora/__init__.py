@@ -9,6 +9,7 @@ from datasets import Dataset
 from .audit import SplitAudit, SplitLeakageError, audit_split
 from .folder import METADATA_NAME, load_folder
 from .hub import load_hub
+from .hub_voices import HUB_VOICES, load_libritts, load_vctk
 from .leakage_probe import LeakageProbe, leakage_probe
 from .percepiano import load_percepiano, load_ratings
 from .rendering import RenderingError, render_corpus, render_midi, rendering_conditions
@@ -34,10 +35,12 @@ __all__ = [
     "load_corpus",
     "load_folder",
     "load_hub",
+    "load_libritts",
     "load_percepiano",
     "load_ratings",
     "load_split",
     "load_synthetic",
+    "load_vctk",
     "render_corpus",
     "render_midi",
     "rendering_conditions",
@@ -57,9 +60,10 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
 
     Args:
         name: In this order: a folder with a `metadata.csv`; one of `SYNTHETIC_CORPORA`; the name of
-            such a folder inside `$ANTIPHON_DATA`; the id of a dataset on the Hub, "owner/name" or
-            "owner/name:config".
-        options: Of `load_folder`, `load_synthetic` or `load_hub`; all of them know `split`.
+            such a folder inside `$ANTIPHON_DATA`; "vctk" or "libritts", from the Hub; the id of a dataset on the Hub,
+            "owner/name" or "owner/name:config".
+        options: Of `load_folder`, `load_synthetic`, `load_vctk`, `load_libritts` or `load_hub`; all of them know
+            `split`.
 
     Returns:
         A dataset whose first columns are those of `STANDARD_FEATURES`: audio ({"bytes", "path"}, see `decode`), text,
@@ -77,12 +81,14 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
         return load_synthetic(name, **options)
     if data_root and (Path(data_root) / name / METADATA_NAME).is_file():
         return _load_local(Path(data_root) / name, options)
+    if name in HUB_VOICES:
+        return HUB_VOICES[name](**options)
     if _HUB_ID.fullmatch(name) and not Path(name).exists():
         return load_hub(name, **options)
     raise CorpusError(
         f"no corpus {name!r}. It can be a folder with a {METADATA_NAME} ({Path(name).resolve()} has none); one of "
-        f"{', '.join(SYNTHETIC_CORPORA)}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); or the id of a "
-        "Hub dataset, owner/name."
+        f"{', '.join((*SYNTHETIC_CORPORA, *HUB_VOICES))}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); "
+        "or the id of a Hub dataset, owner/name."
     )
 
 

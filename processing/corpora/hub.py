@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
@@ -22,6 +23,7 @@ def load_hub(
     text_column: str | None = None,
     speaker_column: str | None = None,
     license: str | None = None,
+    data_files: Mapping[str, str] | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike | None = None,
@@ -35,6 +37,8 @@ def load_hub(
         text_column: Column that becomes `text`; by default `text`, `transcription` or `sentence`, where there is one.
         speaker_column: Column that becomes `speaker_id`; by default `speaker_id`, where there is one.
         license: Licence of every item; by default the one that the dataset card states.
+        data_files: For each split a pattern of its files in the repository; all others are not downloaded, as they
+            would be for `split` alone.
         revision: Branch, tag or commit; a commit makes the corpus reproducible.
         token: Access token; by default the one that is logged in.
         cache_dir: Cache of `datasets`.
@@ -49,7 +53,9 @@ def load_hub(
     path, _, config = name.partition(":")
     try:
         # Without `split=`: an unknown split is then told together with the known ones.
-        loaded = datasets.load_dataset(path, config or None, revision=revision, token=token, cache_dir=cache_dir)
+        loaded = datasets.load_dataset(
+            path, config or None, data_files=data_files, revision=revision, token=token, cache_dir=cache_dir
+        )
     except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, ValueError, ConnectionError) as error:
         raise CorpusError(f"dataset {name!r} could not be loaded: {error}") from error
     if split is not None and split not in loaded:

@@ -19,6 +19,7 @@ from .leakage_probe import LeakageProbe, file_features, leakage_probe, level_fea
 from .rendering import render_corpus
 from .schema import CorpusError
 from .splits import item_ids, select_ids
+from .stored_lists import check_list, write_list
 
 STORED_LISTS = Path(__file__).with_name("split_lists") / "percepiano.csv"
 # Columns of the corpus whose values are on one side of each fold alone, besides `duplicate_group`.
@@ -219,14 +220,7 @@ def main() -> None:
     if arguments.audit:
         print(*audit_protocol(render_corpus(corpus), arguments.audit), sep="\n\n")
         return
-    text = tabulate(make_protocols(corpus)).to_csv(index=False, lineterminator="\n")
-    if arguments.write:
-        STORED_LISTS.parent.mkdir(exist_ok=True)
-        STORED_LISTS.write_text(text, encoding="utf-8")
-    elif text != STORED_LISTS.read_text(encoding="utf-8"):
-        raise SystemExit(f"{STORED_LISTS} is not what the corpus gives; write it with --write and measure again.")
-    else:
-        print(f"{STORED_LISTS} is what the corpus gives.")
+    (write_list if arguments.write else check_list)(STORED_LISTS, tabulate(make_protocols(corpus)))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def render_midi(
     conditions = rendering_conditions(soundfont, sampling_rate=sampling_rate, gain=gain, reverb=reverb, room=room)
     key = {"midi": hashlib.sha256(data).hexdigest(), "trim_seconds": trim_seconds, **conditions}
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = (Path(cache) if cache is not None else _default_cache()) / name[:2] / f"{name}.flac"
+    path = (Path(cache) if cache is not None else cache_folder("rendered")) / name[:2] / f"{name}.flac"
     if path.is_file():
         return path
     waveform = _synthesise(data, find_soundfont(soundfont), sampling_rate, gain, reverb)
@@ -263,9 +263,10 @@ def _cut(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray
     return waveform
 
 
-def _default_cache() -> Path:
+def cache_folder(kind: str) -> Path:
+    """Where files of a kind are kept: below `$ANTIPHON_CACHE`, or below `~/.cache/antiphon`."""
     root = os.environ.get("ANTIPHON_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "antiphon") / "rendered"
+    return (Path(root) if root else Path.home() / ".cache" / "antiphon") / kind
 
 
 def _file_sha256(path: Path) -> str:
