@@ -2,6 +2,8 @@
 
 A benchmark names its baselines by their keys in `BASELINES`; that gives each its kind and its line in tables. Those of
 the kind `NO_INPUT` do not listen, read or change anything; those of the kind `SIMPLE` use the input in a plain way.
+An `UPPER_BOUND` is given what no system is, to show what could be reached at all; nobody need beat it. A `PEER` is a
+published system, measured on the same items.
 """
 
 from collections import Counter
@@ -14,7 +16,7 @@ from rapidfuzz.process import cdist
 
 from antiphon.eval.statistics import Interval, PermutationTest, evidence_against
 
-NO_INPUT, SIMPLE = "no_input", "simple"
+NO_INPUT, SIMPLE, UPPER_BOUND, PEER = "no_input", "simple", "upper_bound", "peer"
 EMPTY_TRANSCRIPT = ""
 
 
@@ -23,7 +25,7 @@ class Baseline:
     """What is said about a baseline.
 
     Args:
-        kind: `NO_INPUT` or `SIMPLE`.
+        kind: `NO_INPUT`, `SIMPLE`, `UPPER_BOUND` or `PEER`.
         description: one line that continues "a baseline that"; `{answers}` stands for the answers that it gave.
     """
 
@@ -56,6 +58,23 @@ BASELINES = {
     "random_forest": Baseline(SIMPLE, "is a random forest of hand-crafted features"),
     "gradient_boosting": Baseline(SIMPLE, "boosts trees of hand-crafted features"),
     "nearest_template": Baseline(SIMPLE, "answers the transcript of the training recording that sounds most alike"),
+    "world_pitch_shift": Baseline(SIMPLE, "moves the pitch to the reference's median and keeps the spectrum (WORLD)"),
+    "world_pitch_and_envelope": Baseline(
+        SIMPLE, "moves pitch and mean spectrum to those of the reference and keeps all else (WORLD)"
+    ),
+    "nearest_neighbours": Baseline(
+        SIMPLE, "puts together those moments of the reference whose content is nearest (kNN, with our content features)"
+    ),
+    "griffin_lim": Baseline(SIMPLE, "is the same converter with Griffin-Lim in place of its vocoder"),
+    "griffin_lim_32": Baseline(SIMPLE, "searches for phases in 32 rounds of Griffin-Lim, from the same features"),
+    "white_noise": Baseline(NO_INPUT, "answers white noise of the same length"),
+    "target_copy_synthesis": Baseline(
+        UPPER_BOUND, "lets the target speak: another recording of that voice, through the vocoder"
+    ),
+    "target_recording": Baseline(UPPER_BOUND, "lets the target speak: another recording of that voice"),
+    "constant_score": Baseline(NO_INPUT, "hears nothing and gives every pair of recordings the same score"),
+    "mfcc_statistics": Baseline(SIMPLE, "compares means and deviations of mel-frequency cepstra"),
+    "resemblyzer": Baseline(PEER, "is Resemblyzer's encoder, trained by others on thousands of speakers"),
 }
 
 

@@ -16,7 +16,6 @@ if not __package__ and not sys.flags.safe_path:
 
 import argparse
 import json
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +28,7 @@ from antiphon.eval.assessment_baselines import ASSESSMENT_BASELINES, baseline_an
 from antiphon.eval.assessment_items import Predictions, tabulate_items
 from antiphon.eval.assessment_scores import MEASURED, TASK, audit_claims, count_groups, summarize_items
 from antiphon.eval.benchmark_definition import item_digests
-from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
+from antiphon.eval.conditions import describe_weights, machine_conditions, records_sha256
 from antiphon.eval.noise_ceiling import label_noise
 from antiphon.eval.piano_assessor import INPUTS, TRAINING_ITEMS, load_assessor
 from antiphon.eval.result_formats import format_difference, format_interval
@@ -173,15 +172,7 @@ def _describe_system(checkpoint: str | Path | None, predictions: Predictions) ->
     """Digest and size; what has no checkpoint is known by its answers."""
     if checkpoint is None:
         return {"checkpoint_sha256": records_sha256([(np.asarray(predictions.percepts).tobytes(),)]), "model": {}}
-    weights = Path(checkpoint) / "model.safetensors"
-    with open(weights, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return {
-        "checkpoint_sha256": file_sha256(weights),
-        "model": {"parameters": sum(int(np.prod(shape)) for shape in shapes), "bytes": weights.stat().st_size},
-    }
+    return describe_weights(checkpoint)
 
 
 def refuse_known_items(checkpoint: Path, test_ids: Sequence[str]) -> None:

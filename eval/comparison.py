@@ -131,7 +131,9 @@ def compare_systems(
 
 def _group_by(reference: System, group_by: Sequence[str] | None) -> list[str]:
     if group_by is None:
-        group_by = reference.row["conditions"]["group_by"]
+        conditions = reference.row["conditions"]
+        crossed = conditions.get("crossed_with")
+        group_by = [conditions["group_by"], *([crossed] if crossed else [])]
     columns = [group_by] if isinstance(group_by, str) else list(group_by)
     unknown = [name for name in columns if name not in reference.items or reference.items[name].isna().any()]
     if unknown or not 1 <= len(columns) <= 2:

@@ -4,7 +4,9 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -81,6 +83,19 @@ def file_sha256(path: str | Path) -> str:
     """Return the hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_weights(checkpoint: str | Path) -> dict:
+    """Return digest and size of a checkpoint, from its `model.safetensors` alone, as a result row holds them."""
+    weights = Path(checkpoint) / "model.safetensors"
+    with open(weights, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return {
+        "checkpoint_sha256": file_sha256(weights),
+        "model": {"parameters": sum(map(math.prod, shapes)), "bytes": weights.stat().st_size},
+    }
 
 
 def records_sha256(records: Iterable[tuple[str | bytes, ...]]) -> str:

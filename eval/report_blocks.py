@@ -70,18 +70,20 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording, FLAC.
+    """A recording.
 
     Args:
         name: of its file, without suffix; unique within a report.
         label: what is heard.
-        flac: the file.
+        data: the file.
+        format: what it is, such as "flac" or "ogg"; ends its name.
     """
 
     kind: ClassVar[str] = "sound"
     name: str
     label: str
-    flac: bytes
+    data: bytes
+    format: str = "flac"
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ def _block(block, level: int, files: dict[str, bytes]) -> str:
             files[path] = block.png
             return f"![{escape(block.alt)}]({path})\n\n*{escape(block.caption)}*"
         case "sound":
-            path = f"{FILES}/{block.name}.flac"
-            files[path] = block.flac
+            path = f"{FILES}/{block.name}.{block.format}"
+            files[path] = block.data
             return f"[Listen: {escape(block.label)}]({path})"
         case "alignment":
             return f"{escape(block.label)}:\n\n{_fenced(aligned_text(block), 'text')}"

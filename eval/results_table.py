@@ -169,6 +169,8 @@ def _section(rows: Mapping[str, dict], mix_conditions: bool) -> str:
     first = next(iter(rows.values()))
     dataset, conditions = first["dataset"], first["conditions"]
     group = str(conditions.get("group_by", "group")).removesuffix("_id")
+    if crossed := conditions.get("crossed_with"):
+        group += f" and each {crossed}"
     retrained = any(len(row.get("seeds") or []) > 1 for row in rows.values())
     details = [
         f"`{dataset['name']}`, split {dataset['split']}, {dataset['num_items']} items",

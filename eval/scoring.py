@@ -9,9 +9,11 @@ those that runs to be pooled share, `SHARED_CONDITIONS`.
 
 from types import ModuleType
 
-from antiphon.eval import assessment_scores, recognition_scores
+from antiphon.eval import assessment_scores, recognition_scores, voice_scores
 
-SCORERS: dict[str, ModuleType] = {module.TASK: module for module in (recognition_scores, assessment_scores)}
+SCORERS: dict[str, ModuleType] = {
+    module.TASK: module for module in (recognition_scores, assessment_scores, voice_scores)
+}
 
 
 def scorer_of(task: str) -> ModuleType:

@@ -131,7 +131,7 @@ def test_every_metric_declares_unit_direction_and_features():
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="error_rates, percept_scores, real_time_factor"):
+    with pytest.raises(ValueError, match=r"error_rates, .*real_time_factor"):
         metric_path("error_rate")
 
 

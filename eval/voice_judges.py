@@ -1,0 +1,154 @@
+"""What judges converted voices: whose voice it is, what it says, how it sounds. No model here is trained against them.
+
+A judge has a `name` with its version, for the conditions of a row, and turns a waveform at 16 kHz into arrays by name:
+a speaker judge into `embedding`, a recogniser into `text`, a quality judge into mean opinion scores.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoModelForCTC, AutoProcessor
+
+from antiphon.eval.caching import cached_arrays
+from antiphon.eval.conditions import file_sha256
+from antiphon.eval.judge_packages import import_judge
+from antiphon.processing.feature_extraction_log_mel import LogMelFeatureExtractor
+from antiphon.processing.tokenization_character import make_normalizer
+
+SAMPLING_RATE = 16_000
+SILENT_PEAK = 1e-4  # below it there is nothing to judge
+WEIGHTS = "model.safetensors"
+TEXT_ALPHABET = string.ascii_lowercase + string.digits + "'"
+TEXT_NORMALIZER = f"lower case, {TEXT_ALPHABET} and single spaces"
+
+
+class Judge(Protocol):
+    """Turns a waveform, (samples,) float32 at 16 kHz, into arrays by name."""
+
+    name: str
+
+    def __call__(self, waveform: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Judge one recording."""
+
+
+def ask(judge: Judge, waveform: np.ndarray, cache: str | os.PathLike | None = None) -> dict[str, np.ndarray]:
+    """Return a judge's answer, from the cache where it heard the same samples before.
+
+    Args:
+        cache: folder, as `cached_arrays` takes it.
+    """
+    digest = hashlib.sha256(np.ascontiguousarray(waveform, dtype=np.float32).tobytes()).hexdigest()
+    return cached_arrays("voice_judges", [judge.name, digest], lambda: judge(waveform), cache=cache)
+
+
+class ResemblyzerJudge:
+    """The speaker encoder of Resemblyzer: 256 numbers of unit norm, zeros for silence.
+
+    Source: Wan et al., "Generalized End-to-End Loss for Speaker Verification", 2018.
+    """
+
+    def __init__(self):
+        package = import_judge("resemblyzer")
+        self.name = f"resemblyzer {importlib.metadata.version('resemblyzer')}"
+        self._prepare = package.preprocess_wav
+        self._encoder = package.VoiceEncoder("cpu", verbose=False)
+
+    def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Embed the parts with speech; all of it where its detector finds none."""
+        if np.abs(waveform).max(initial=0.0) < SILENT_PEAK:
+            return {"embedding": np.zeros(256, np.float32)}
+        speech = self._prepare(waveform, source_sr=SAMPLING_RATE)
+        return {"embedding": self._encoder.embed_utterance(speech if len(speech) else waveform)}
+
+
+class SpeakerEncoderJudge:
+    """Our own speaker encoder, a checkpoint of `SpeakerEncoderModel`.
+
+    Args:
+        checkpoint: folder.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.name = checkpoint_name(checkpoint)
+        self._model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True).eval()
+        self._extractor = LogMelFeatureExtractor(win_length=640, n_fft=640, mel_floor=1e-6, normalize="none")
+
+    @torch.inference_mode()
+    def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Embed all of the recording."""
+        features = self._extractor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")["input_features"]
+        return {"embedding": self._model(features).speaker_embeddings[0].numpy()}
+
+
+class PocketsphinxRecogniser:
+    """Pocketsphinx with its own English model: independent of everything here, and weak."""
+
+    def __init__(self):
+        package = import_judge("pocketsphinx")
+        self.name = f"pocketsphinx {importlib.metadata.version('pocketsphinx')} en-us"
+        # Its live normalisation carries what it heard over to the next recording.
+        self._decoder = package.Decoder(samprate=SAMPLING_RATE, loglevel="FATAL", cmn="batch")
+
+    def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Recognise one recording."""
+        samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+        self._decoder.start_utt()
+        self._decoder.process_raw(samples.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        hypothesis = self._decoder.hyp()
+        return {"text": np.array(hypothesis.hypstr if hypothesis else "")}
+
+
+class CheckpointRecogniser:
+    """A recogniser trained here, greedily decoded.
+
+    Args:
+        checkpoint: folder of a CTC model with its processor.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.name = checkpoint_name(checkpoint)
+        self._processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+        self._model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval()
+
+    @torch.inference_mode()
+    def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Recognise one recording."""
+        output = self._model(**self._processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
+        return {"text": np.array(self._processor.decode_logits(output.logits, output.attention_mask)[0]["text"])}
+
+
+class DnsmosJudge:
+    """Microsoft's DNSMOS P.835 by speechmos: predicted opinion of speech, background and both, 1 to 5.
+
+    Source: Reddy, Gopal & Cutler, "DNSMOS P.835: A Non-Intrusive Perceptual Objective Speech Quality Metric to Evaluate
+    Noise Suppressors", 2022.
+    """
+
+    def __init__(self):
+        self._dnsmos = import_judge("speechmos.dnsmos")
+        self.name = f"dnsmos of speechmos {importlib.metadata.version('speechmos')}"
+
+    def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Rate one recording; what exceeds full scale is clipped, as a player would."""
+        scores = self._dnsmos.run(np.clip(waveform, -1, 1), sr=SAMPLING_RATE)
+        return {name: np.array(scores[f"{name}_mos"]) for name in ("ovrl", "sig", "bak")}
+
+
+def checkpoint_name(checkpoint: str | Path) -> str:
+    """Return the name of a checkpoint folder with a digest of its weights."""
+    path = Path(checkpoint).resolve()
+    folder = path.parent.name if path.name == "checkpoint" else path.name
+    return f"{folder} ({file_sha256(path / WEIGHTS)[:12]})"
+
+
+def normalize_text(text: str) -> str:
+    """Return a transcript as it is compared: `TEXT_NORMALIZER`."""
+    return make_normalizer(TEXT_ALPHABET).normalize_str(text)

@@ -1,0 +1,83 @@
+"""Measure what a conversion costs, in a process of its own: time per second of speech, and memory.
+
+python eval/voice_speed.py runs/voice/checkpoint --seconds 10 --threads 2
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__ and not sys.flags.safe_path:
+    # Run as a script, this folder's `statistics` would hide the standard library's.
+    del sys.path[0]
+
+import argparse
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from antiphon.eval.benchmark_speed import resident_bytes
+from antiphon.eval.conditions import hardware_name
+from antiphon.eval.voice_checkpoint import load_converter
+from antiphon.eval.voice_judges import SAMPLING_RATE
+
+ROUNDS = 5
+
+
+def measure_speed(checkpoint: Path, seconds: float) -> dict:
+    """Convert noise with the tempo of syllables, as long as `seconds`, from a reference of 3 s.
+
+    Returns:
+        `real_time_factor`, the median of five conversions after an untimed one; `peak_bytes` of the process and
+        `loaded_bytes` before the first conversion; `seconds` and `hardware`.
+    """
+    converter = load_converter(checkpoint)
+    source, reference = (_syllables(length, seed) for seed, length in enumerate((seconds, 3.0)))
+    loaded = resident_bytes("VmRSS")
+    converter.convert(source, reference)
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        converter.convert(source, reference)
+        times.append(time.perf_counter() - start)
+    return {
+        "real_time_factor": float(np.median(times)) / seconds,
+        "peak_bytes": resident_bytes("VmHWM"),
+        "loaded_bytes": loaded,
+        "seconds": seconds,
+        "hardware": hardware_name(torch.device("cpu")),
+    }
+
+
+def measure_speed_apart(checkpoint: Path, seconds: float = 10.0) -> dict:
+    """Measure in a fresh process, since the peak of a process never falls again."""
+    command = [sys.executable, __file__, str(checkpoint), "--seconds", str(seconds)]
+    command += ["--threads", str(torch.get_num_threads())]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _syllables(seconds: float, seed: int) -> np.ndarray:
+    """A buzz of 120 Hz and breath under four bursts a second, (samples,) float32."""
+    times = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    buzz = sum(np.sin(2 * np.pi * 120 * harmonic * times) / harmonic for harmonic in range(1, 30))
+    breath = np.random.default_rng(seed).standard_normal(len(times))
+    return (0.1 * (buzz + 0.1 * breath) * np.sin(4 * np.pi * times) ** 2).astype(np.float32)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of speech to be converted")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    print(json.dumps(measure_speed(options.checkpoint, options.seconds)))
+
+
+if __name__ == "__main__":
+    main()

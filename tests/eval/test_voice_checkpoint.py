@@ -1,0 +1,60 @@
+"""A converter's folder through the benchmark: its own row, the baselines made of its parts, its speed."""
+
+import pytest
+import torch
+from small_voices import JUDGES, LoudnessRecogniser, SpectrumJudge, small_pairs, small_voices
+from tiny_voices import make_converter
+
+from antiphon.eval import benchmark_voice_conversion as benchmark
+from antiphon.eval.conditions import file_sha256
+from antiphon.eval.voice_items import Conversions
+from antiphon.eval.voice_measures import Judges
+from antiphon.eval.voice_parts import part_baselines
+from antiphon.eval.voice_speed import measure_speed
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "checkpoint"
+    make_converter().save_pretrained(folder)
+    return folder
+
+
+def test_a_checkpoint_is_measured_beside_what_its_parts_can_do(checkpoint, monkeypatch, tmp_path):
+    pytest.importorskip("pyworld", reason=JUDGES)
+    pairs = small_pairs().head(2)
+    monkeypatch.setattr(benchmark, "load_conversions", lambda *which: Conversions(pairs, small_voices()))
+    monkeypatch.setattr(
+        benchmark,
+        "load_judges",
+        lambda *folders, with_quality: Judges(SpectrumJudge(), LoudnessRecogniser(), cache=tmp_path / "cache"),
+    )
+    monkeypatch.setattr(benchmark, "measure_speed_apart", lambda folder: {"peak_bytes": 1})
+    monkeypatch.setattr(benchmark, "training_speakers", list)
+    names = ("unchanged_input", "nearest_neighbours", "griffin_lim", "target_copy_synthesis")
+    options = {"name": "vowels", "out": tmp_path, "baselines": names, "training_seed": 4}
+    row = benchmark.measure_checkpoint(checkpoint, **options)
+    assert list(row["baselines"]) == list(names)
+    assert row["checkpoint_sha256"] == file_sha256(checkpoint / "model.safetensors")
+    assert row["model"]["parameters"] == sum(map(torch.numel, make_converter().state_dict().values()))
+    assert row["seeds"] == [4]
+    assert row["speed"]["apart"] == {"peak_bytes": 1}
+    assert row["baselines"]["target_copy_synthesis"]["beaten"] is None
+
+
+def test_the_converter_keeps_its_vocoder_beside_griffin_lim():
+    model = make_converter().eval()
+    vocoder = model.vocoder
+    conversion = Conversions(small_pairs(), small_voices())[0]
+    converted = part_baselines(model)["griffin_lim"].convert(conversion.source, conversion.reference)
+    assert converted.shape == conversion.source.shape
+    assert model.vocoder is vocoder
+    own = model.convert(torch.from_numpy(conversion.source), torch.from_numpy(conversion.reference))
+    assert not torch.allclose(own, torch.from_numpy(converted), atol=1e-3)
+
+
+def test_speed_is_measured(checkpoint):
+    measured = measure_speed(checkpoint, 0.6)
+    assert measured["real_time_factor"] > 0
+    assert measured["peak_bytes"] >= measured["loaded_bytes"] > 0
+    assert measured["seconds"] == 0.6
