@@ -1,6 +1,7 @@
 """Performances on their way into an assessment model: inputs, labels, and who of the ensemble learns from whom."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from antiphon.eval.piano_features import PianoFiles, pad_lattices
 from antiphon.modeling import PianoAssessmentConfig, PianoAssessmentModel, layers_lattice
 from antiphon.processing.audio_midi import read_midi
 from antiphon.processing.corpora import split_by_group
-from antiphon.processing.corpora.rendering import render_corpus
+from antiphon.processing.corpora.alterations import ALTERATIONS, alter_corpus
+from antiphon.processing.corpora.rendering import render_corpus, rendering_conditions
 from antiphon.processing.feature_extraction_piano import score_fingerprint
 
-from .recipes import RecipeError
+from .recipes import RecipeError, check_keys
 
 COLUMNS = (
     *("file_name", "audio", "speaker_id", "duration_seconds", "source", "split", "license"),
@@ -35,14 +37,37 @@ def performance_files(rows: Dataset, inputs: Sequence[str], rendering: dict) -> 
     Args:
         rows: Of a corpus with the columns `midi` and `score_midi`.
         inputs: Which of `INPUTS` there are.
-        rendering: Options of `render_corpus`.
+        rendering: Options of `render_corpus`, and of `alter_corpus` where performances shall be altered before.
     """
+    options = dict(rendering)
+    altered = {name: options.pop(name) for name in ALTERATIONS if name in options}
+    rows = alter_corpus(rows, **altered) if altered else rows
     audio = [None] * len(rows)
     if "audio" in inputs:
-        audio = [item["path"] for item in render_corpus(rows, **rendering)["audio"]]
+        audio = [item["path"] for item in render_corpus(rows, **options)["audio"]]
     midi = rows["midi"] if "midi" in inputs else [None] * len(rows)
     score = rows["score_midi"] if "score" in inputs else [None] * len(rows)
     return [PianoFiles(*item) for item in zip(audio, midi, score)]
+
+
+def renderings_of(data: dict) -> list[dict]:
+    """The renderings that `data.rendering` asks for, one or a list of them; a model is measured by the first."""
+    rendering = data["rendering"]
+    return rendering if isinstance(rendering, list) else [rendering]
+
+
+def check_rendering(rendering: dict | list[dict]) -> None:
+    """Refuses a `data.rendering` that is neither the conditions of one rendering nor a list of such.
+
+    Raises:
+        RecipeError: saying what is wrong with it.
+    """
+    each = renderings_of({"rendering": rendering})
+    if not each or not all(isinstance(options, dict) for options in each):
+        raise RecipeError(f"`data.rendering` is {rendering!r} but must be options such as {{gain: 0.6}}, or a list.")
+    known = list(inspect.signature(rendering_conditions).parameters)
+    for index, options in enumerate(each):
+        check_keys(options, [*known, *(ALTERATIONS if index else ())], "`data.rendering`")
 
 
 def check_ensemble(data: dict, config: PianoAssessmentConfig) -> None:
@@ -60,6 +85,11 @@ def check_ensemble(data: dict, config: PianoAssessmentConfig) -> None:
         raise RecipeError(
             f"`model.num_tree_members` is {trees} but must be a multiple of `data.held_out_parts` ({parts}): else "
             "trees that learned from an item judge it beside heads that did not."
+        )
+    if len(renderings_of(data)) > 1 and trees and config.use_passage_trees:
+        raise RecipeError(
+            "`data.rendering` lists several, and trees that correct the mean of a passage would take copies of a "
+            "performance for others; set `model.use_passage_trees` to false, or give one rendering."
         )
     if data["mixup_alpha"] and not config.freeze_lattices and (config.use_audio or config.use_roll):
         raise RecipeError(

@@ -5,7 +5,12 @@ from huggingface_hub import EvalResult, ModelCardData
 from antiphon.train_scripts.trained_run import TrainedRun
 
 # The Hub knows a closed list of tasks; ours that it lacks are listed under the nearest.
-HUB_TASKS = {"piano-performance-assessment": "audio-classification"}
+HUB_TASKS = {
+    "piano-performance-assessment": "audio-classification",
+    "speaker-verification": "audio-classification",
+    "vocoding": "audio-to-audio",
+    "voice-conversion": "audio-to-audio",
+}
 
 
 def card_metadata(run: TrainedRun, title: str, license: str, repository_url: str | None = None) -> ModelCardData:

@@ -7,8 +7,10 @@ import ast
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from antiphon.eval.conditions import file_sha256
 from antiphon.eval.result_formats import format_difference, format_interval, format_number, markdown_table
@@ -28,12 +30,14 @@ class TaskText:
         usage: A complete program of five lines after its imports; `MODEL` stands for the repository or folder.
         limits: What follows from the task itself.
         misuse: What the model must not be used for.
+        optional: By input of a recipe's `data.inputs`, what the program says less for a model trained without it.
     """
 
     purpose: str
     usage: str
     limits: str
     misuse: str
+    optional: dict[str, str] = field(default_factory=dict)
 
 
 TASKS = {
@@ -66,12 +70,66 @@ waveform, sampling_rate = soundfile.read("performance.wav", dtype="float32")
 outputs = model(**extractor(audio=waveform, midi="performance.mid", score="score.mid", sampling_rate=sampling_rate))
 print(*zip(model.config.percept_names, outputs.percepts[0].tolist(), outputs.low[0].tolist()), sep="\\n")
 """,
-        limits="It learned from passages of Beethoven and Schubert on one sampled piano at one gain: loudness is read "
-        "literally, so another gain, instrument or room shifts what it says. An input that you lack may be left out; "
+        limits="It learned from passages of Beethoven and Schubert on sampled pianos: loudness is read literally, so "
+        "another gain, instrument or room shifts what it says. Of several inputs one that you lack may be left out; "
         "the judgement is then worse, and far worse than that of a model trained without it. It repeats the taste of "
         "the listeners who judged the training data.",
         misuse="Do not grade, admit or refuse a person by it: on one performance it is wrong by about as much as "
         "performances of a passage usually differ.",
+        optional={"midi": 'midi="performance.mid", ', "score": 'score="score.mid", '},
+    ),
+    "speaker-verification": TaskText(
+        purpose="Speech goes in; out comes a vector of unit norm that is near to those of the same voice, and far from "
+        "those of others.",
+        usage="""\
+import soundfile
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained("MODEL", trust_remote_code=True)
+model = AutoModel.from_pretrained("MODEL", trust_remote_code=True).eval()
+waveform, sampling_rate = soundfile.read("speech.wav", dtype="float32")
+inputs = extractor(waveform, sampling_rate=sampling_rate, return_tensors="pt")
+print(model(**inputs).speaker_embeddings[0].tolist())
+""",
+        limits="It learned a few hundred voices that mostly read English aloud; other languages, microphones, noise, "
+        "shouting and recordings of less than two seconds make it err more, and voices change with age and health.",
+        misuse="Do not identify, admit or accuse a person by it: its errors are far too many for that, and voices are "
+        "personal data. Embed nobody's voice without consent.",
+    ),
+    "vocoding": TaskText(
+        purpose="A log-mel spectrogram of speech goes in, its waveform comes out.",
+        usage="""\
+import soundfile
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained("MODEL", trust_remote_code=True)
+model = AutoModel.from_pretrained("MODEL", trust_remote_code=True).eval()
+waveform, sampling_rate = soundfile.read("speech.wav", dtype="float32")
+inputs = extractor(waveform, sampling_rate=sampling_rate, return_tensors="pt")
+soundfile.write("again.wav", model(inputs["input_features"]).waveform[0].detach().numpy(), sampling_rate)
+""",
+        limits="It learned speech of one speaker at a time: music, several voices at once and loud noise come out "
+        "rough. What lies above half the sampling rate is gone.",
+        misuse="Speech made from a spectrogram sounds like a recording; say that it is none.",
+    ),
+    "voice-conversion": TaskText(
+        purpose="Speech goes in, and a few seconds of a voice that training never heard; out come the same words, at "
+        "the same pace and with the same melody, in that voice.",
+        usage="""\
+import soundfile
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("MODEL", trust_remote_code=True).eval()
+source, sampling_rate = soundfile.read("source.wav", dtype="float32")
+reference, _ = soundfile.read("reference.wav", dtype="float32")
+converted = model.convert(source, reference, sampling_rate=sampling_rate)
+soundfile.write("converted.wav", converted.numpy(), sampling_rate)
+""",
+        limits="It knows English as it is read aloud, from a few hundred voices: other languages, singing, shouting "
+        "and children come out worse, noise in the reference becomes a part of the voice, and noise in the source is "
+        "taken for speech. Words may be lost; the word error rates say how many. Accent and manner stay the source's.",
+        misuse="Convert to a voice only with the consent of the person whose voice it is, and say that the recording "
+        "is made. Do not use it to pass for somebody, to get round a voice lock, or to put words into anybody's mouth.",
     ),
 }
 
@@ -136,6 +194,8 @@ def _what_it_is(run: TrainedRun, text: TaskText) -> str:
     if parameters := next(iter(run.results.values())).get("model", {}).get("parameters"):
         facts["Parameters"] = f"{parameters:,}"
     facts["Weights"] = f"{weights.stat().st_size / 1e6:.1f} MB, sha256 `{file_sha256(weights)}`"
+    if inputs := _inputs(run):
+        facts["Inputs"] = ", ".join(inputs)
     if sampling_rate := _sampling_rate(run):
         facts["Audio"] = f"mono, {sampling_rate} Hz"
     summary = _docstrings(run.checkpoint).get(architecture, "").strip().split("\n\n")[0]
@@ -143,13 +203,22 @@ def _what_it_is(run: TrainedRun, text: TaskText) -> str:
 
 
 def _usage(run: TrainedRun, text: TaskText, model_id: str) -> str:
-    usage = f"```python\n{text.usage.replace('MODEL', model_id)}```"
+    program = text.usage.replace("MODEL", model_id)
+    if inputs := _inputs(run):
+        for name in text.optional.keys() - set(inputs):
+            program = program.replace(text.optional[name], "")
+    usage = f"```python\n{program}```"
     if "auto_map" in run.config:
         usage += (
             "\n\n`trust_remote_code=True` runs the Python files of this repository; read them first. With Antiphon "
             "installed, `import antiphon.modeling, antiphon.processing` makes it unnecessary."
         )
     return usage
+
+
+def _inputs(run: TrainedRun) -> list[str]:
+    """What the recipe says that the model reads, where it does."""
+    return (yaml.safe_load(run.recipe).get("data") or {}).get("inputs") or []
 
 
 def _training_data(run: TrainedRun, license: str) -> str:

@@ -120,16 +120,18 @@ class RecognitionDataset(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> dict:
         """Returns `waveform` (samples,), float32, and `labels` (symbols,), int64."""
         index = int(self.order[position])
-        audio = self.corpus[index]["audio"]
-        waveform, sampling_rate = read_audio(
-            audio["bytes"] or audio["path"], sampling_rate=self.processor.sampling_rate, resample=self.resample
-        )
+        waveform = self._read(self.corpus[index])
         if self.augmentation is not None:
             augmented = self.augmentation(waveform, np.random.default_rng([self.seed, self.epoch, index]))
             # A faster utterance can become too short for its text, whose loss would be infinite.
-            if self._output_frames(len(augmented) / sampling_rate) >= self.min_frames[index]:
+            if self._output_frames(len(augmented) / self.processor.sampling_rate) >= self.min_frames[index]:
                 waveform = augmented
         return {"waveform": waveform, "labels": self.labels[index]}
+
+    def _read(self, row: dict) -> np.ndarray:
+        audio = row["audio"]
+        source, rate = audio["bytes"] or audio["path"], self.processor.sampling_rate
+        return read_audio(source, sampling_rate=rate, resample=self.resample)[0]
 
 
 @dataclass

@@ -41,6 +41,7 @@ FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0, "protocol": None
 VALIDATION_DEFAULTS = {"fraction": None, "where": []}
 PACKAGED_STUDIES = Path(__file__).parent / "recipes" / "studies"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+STORED = "stored"  # the one fold of a task whose training and benchmark have lists of their own
 SET_BY_STUDY = ("run.seed", "run.folder", "data.validation", "training.run_name", "training.project")
 
 
@@ -77,8 +78,8 @@ class Study:
         folder: Where the study lives.
         recipe: The recipe that all variants share, with `overrides` that hold for each of them.
         corpus, where: The corpus, and conditions on the rows that the study may see at all.
-        folds: Those of a stored `protocol`; else `number` of them or, without it, one for every group of the column
-            `by`, drawn with `seed`.
+        folds: Those of a stored `protocol`, which is `stored` where training and benchmark of the task read lists of
+            their own; else `number` of them or, without it, one for every group of the column `by`, drawn with `seed`.
         validation: What of each fold's training items chooses checkpoints: a `fraction` of its groups, or the items
             `where` conditions hold. A stored protocol needs none where the training holds out a part by itself.
         seeds: Of the trainings.
@@ -180,6 +181,8 @@ class Study:
     def splits(self) -> dict[str, dict[str, list[str]]]:
         """Ids of each fold's training, validation and test items."""
         by, number, seed, protocol = (self.folds[key] for key in ("by", "number", "seed", "protocol"))
+        if protocol == STORED:
+            return {STORED: {}}
         if protocol is not None:
             return self._stored_splits(protocol)
         if number is None:
@@ -294,6 +297,16 @@ class Study:
             RecipeError: if the recipe does not train on the study's corpus.
         """
         recipe = self.variant_recipe(trial.variant)
+        if self.folds["protocol"] != STORED:
+            self._choose_rows(recipe, trial)
+        set_value(recipe, "run.seed", trial.seed)
+        set_value(recipe, "run.folder", str(self.folder / trial.folder))
+        set_value(recipe, "training.run_name", trial.folder.removeprefix("runs/").replace("/", "-"))
+        set_value(recipe, "training.project", self.name)
+        return recipe
+
+    def _choose_rows(self, recipe: dict, trial: Trial) -> None:
+        """Puts the rows of the fold into a recipe."""
         sources = [source for source in recipe["data"]["train"] if source["name"] == self.corpus]
         if not sources:
             raise RecipeError(f"`data.train` of {trial.variant} does not name {self.corpus}, the corpus of the study.")
@@ -302,11 +315,6 @@ class Study:
         if "validation" in self.splits[trial.fold]:
             validation = {"file": str(self.split_file(trial.fold)), "split": "validation"}
             recipe["data"]["validation"] = [{"name": self.corpus, "ids": validation}]
-        set_value(recipe, "run.seed", trial.seed)
-        set_value(recipe, "run.folder", str(self.folder / trial.folder))
-        set_value(recipe, "training.run_name", trial.folder.removeprefix("runs/").replace("/", "-"))
-        set_value(recipe, "training.project", self.name)
-        return recipe
 
     def run_folder(self, trial: Trial) -> RunFolder:
         return RunFolder(self.folder / trial.folder)
@@ -326,9 +334,10 @@ class Study:
         state.wait_for_everyone()
         if not state.is_main_process:
             return
+        stored = self.folds["protocol"] == STORED
         self.task_functions.measure(
             run,
-            select_ids(self.rows, self.splits[trial.fold]["test"]),
+            None if stored else select_ids(self.rows, self.splits[trial.fold]["test"]),
             name=self.name,
             corpus=self.corpus,
             split=f"{trial.fold} of {len(self.fold_names)}",

@@ -7,15 +7,21 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from antiphon.eval import assessment_scores
+from antiphon.eval import assessment_scores, voice_scores
 from antiphon.eval.assessment_items import Predictions
 from antiphon.eval.benchmark_piano_assessment import benchmark_piano_assessment
 from antiphon.eval.benchmark_recognition import benchmark_recognition
+from antiphon.eval.benchmark_voice_conversion import measure_checkpoint
 from antiphon.eval.piano_assessor import load_assessor
 from antiphon.eval.recognition_scores import METRIC_COLUMNS
 from antiphon.processing.corpora.rendering import render_corpus, rendering_conditions
-from antiphon.train_scripts import train_ast_assessment, train_conformer, train_piano_assessment
-from antiphon.train_scripts.assessment_data import COLUMNS
+from antiphon.train_scripts import (
+    train_ast_assessment,
+    train_conformer,
+    train_piano_assessment,
+    train_voice_converter,
+)
+from antiphon.train_scripts.assessment_data import COLUMNS, renderings_of
 from antiphon.train_scripts.run_folder import RunFolder
 from antiphon.train_scripts.sources import load_sources
 
@@ -31,7 +37,8 @@ class Task:
         resolve: Fills in a recipe's defaults and refuses what nothing reads.
         train: Trains a resolved recipe, or goes on with it, and returns its run folder.
         measure: Measures the run's checkpoint on test items and writes one row for each decoding into its results:
-            `measure(run, test, name=..., corpus=..., split=..., decodings=..., protocol=...)`.
+            `measure(run, test, name=..., corpus=..., split=..., decodings=..., protocol=...)`. `test` is None where the
+            benchmark has lists of its own.
         metrics: What its rows hold.
     """
 
@@ -82,8 +89,9 @@ def measure_assessment(
     train = load_sources(data["train"], "data.train", COLUMNS)
     rendering = None
     if "audio" in data["inputs"]:
-        train, test = (render_corpus(rows, **data["rendering"]) for rows in (train, test))
-        rendering = rendering_conditions(**data["rendering"])
+        heard = renderings_of(data)[0]
+        train, test = (render_corpus(rows, **heard) for rows in (train, test))
+        rendering = rendering_conditions(**heard)
     benchmark_piano_assessment(
         load(run),
         train,
@@ -96,6 +104,21 @@ def measure_assessment(
         inputs=data["inputs"],
         rendering=rendering,
         checkpoint=run.checkpoint,
+        training_seed=run.recipe["run"]["seed"],
+    )
+
+
+def measure_voice_conversion(
+    run: RunFolder, test: None, *, name: str, corpus: str, split: str, decodings: Sequence[str], protocol: str | None
+) -> None:
+    """Measures a converter on the quick ones of the stored pairs against the source unchanged and what WORLD does."""
+    measure_checkpoint(
+        run.checkpoint,
+        name=name,
+        out=run.results,
+        quick=True,
+        with_quality=False,
+        baselines=("unchanged_input", "world_pitch_and_envelope"),
         training_seed=run.recipe["run"]["seed"],
     )
 
@@ -117,5 +140,11 @@ TASKS = {
         train_ast_assessment.train,
         partial(measure_assessment, load=train_ast_assessment.load_peer),
         tuple(assessment_scores.METRIC_COLUMNS),
+    ),
+    "voice_conversion": Task(
+        train_voice_converter.resolve,
+        train_voice_converter.train,
+        measure_voice_conversion,
+        tuple(voice_scores.METRIC_COLUMNS),
     ),
 }

@@ -11,18 +11,18 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import ASTConfig, ASTForAudioClassification, Trainer, TrainingArguments, set_seed
+from transformers import ASTConfig, ASTForAudioClassification, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.assessment_items import Predictions
 from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.percepts import PERCEPTS
-from antiphon.train_scripts.assessment_data import COLUMNS, performance_files
+from antiphon.train_scripts.assessment_data import COLUMNS, check_rendering, performance_files, renderings_of
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -60,6 +60,7 @@ def resolve(recipe: dict) -> dict:
     recipe["model"] = with_defaults(recipe["model"], MODEL_DEFAULTS, "`model`")
     check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
     recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
+    check_rendering(recipe["data"]["rendering"])
     if not recipe["run"]["folder"]:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if recipe["data"]["inputs"] != ["audio"] or recipe["run"]["initialize_from"]:
@@ -96,8 +97,16 @@ class Spectrograms(torch.utils.data.Dataset):
         return item if self.labels is None else {**item, "labels": self.labels[index]}
 
 
-def train(recipe: dict) -> RunFolder:
-    """Runs a resolved recipe and returns its folder."""
+class SpectrogramTrainer(Trainer):
+    """A Trainer that resumes from weights as they are saved: under names that are not those of the modules."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        saved = ASTForAudioClassification.from_pretrained(resume_from_checkpoint)
+        (model or self.model).load_state_dict(saved.state_dict())
+
+
+def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
+    """Runs a resolved recipe and returns its folder; `callbacks` are the Trainer's."""
     data, seed = recipe["data"], recipe["run"]["seed"]
     run = RunFolder(recipe["run"]["folder"])
     run.open(recipe)
@@ -108,8 +117,10 @@ def train(recipe: dict) -> RunFolder:
     set_seed(seed)
     extractor = PianoFeatureExtractor()
     rows = load_sources(data["train"], "data.train", COLUMNS)
-    features = piano_features(performance_files(rows, data["inputs"], data["rendering"]), extractor)
-    labels = torch.tensor(np.array(rows["percepts"][:]), dtype=torch.float32)
+    renderings = renderings_of(data)
+    files = [file for each in renderings for file in performance_files(rows, data["inputs"], each)]
+    features = piano_features(files, extractor)
+    labels = torch.tensor(np.array(rows["percepts"][:]), dtype=torch.float32).repeat(len(renderings), 1)
     config = ASTConfig(
         num_mel_bins=extractor.num_pitch_bins,
         frequency_stride=16,
@@ -123,9 +134,9 @@ def train(recipe: dict) -> RunFolder:
     # The mean of training is where its answers begin.
     model.classifier.dense.weight.data.mul_(0.1)
     model.classifier.dense.bias.data.copy_(labels.mean(0))
-    print(f"{model.num_parameters():,} parameters; {len(rows)} performances", flush=True)
+    print(f"{model.num_parameters():,} parameters; {len(files)} performances", flush=True)
     write_json(run.path / "training_data.json", describe_sources(rows))
-    trainer = Trainer(
+    trainer = SpectrogramTrainer(
         model=model,
         args=TrainingArguments(
             output_dir=str(run.trainer),
@@ -134,7 +145,7 @@ def train(recipe: dict) -> RunFolder:
         ),
         train_dataset=Spectrograms(features, config.max_length, data["frames_together"], labels),
         processing_class=extractor,
-        callbacks=[ProgressFile(run.path)],
+        callbacks=[ProgressFile(run.path), *callbacks],
     )
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())

@@ -35,11 +35,13 @@ from antiphon.train_scripts.assessment_data import (
     AssessmentDataset,
     check_ensemble,
     check_inputs,
+    check_rendering,
     held_out_members,
     lattice_embeddings,
     means_of_others,
     passage_keys,
     performance_files,
+    renderings_of,
     tabulate_passages,
 )
 from antiphon.train_scripts.assessment_ensemble import add_trees, calibrate, held_out_metrics
@@ -98,6 +100,7 @@ def resolve(recipe: dict) -> dict:
         config = PianoAssessmentConfig(**recipe["model"])
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_rendering(recipe["data"]["rendering"])
     check_ensemble(recipe["data"], config)
     check_inputs(recipe["data"]["inputs"], config)
     return recipe
@@ -133,20 +136,20 @@ def build_model(recipe: dict, extractor: PianoFeatureExtractor) -> PianoAssessme
 def training_tensors(
     rows: Dataset, model: PianoAssessmentModel, features: Sequence[dict[str, torch.Tensor]], recipe: dict
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """What the Trainer reads of each row besides lattices that learn, and which members are held out of which rows.
+    """What the Trainer reads of each rendering of each row besides lattices that learn, and which members are held out.
 
-    Sets the statistics of the model on the way.
+    Sets the statistics of the model on the way. A row is held out in all its renderings.
     """
-    data = recipe["data"]
+    data, copies = recipe["data"], len(features) // len(rows)
     held_out = held_out_members(
         rows, data["held_out_by"], data["held_out_parts"], model.config.num_members, recipe["run"]["seed"]
-    )
+    ).repeat(copies, 1)
     embeddings = lattice_embeddings(model, features)
     _, passages = np.unique(passage_keys(rows), return_inverse=True)
     tensors = {
         "descriptors": torch.stack([item["descriptors"] for item in features]),
-        "labels": torch.tensor(np.array(rows["percepts"][:]), dtype=torch.float32),
-        "passages": torch.from_numpy(passages),
+        "labels": torch.tensor(np.array(rows["percepts"][:]), dtype=torch.float32).repeat(copies, 1),
+        "passages": torch.from_numpy(passages).repeat(copies),
         "member_weights": (~held_out).float(),
     }
     model.fit_statistics(tensors["labels"], tensors["descriptors"], embeddings)
@@ -195,14 +198,18 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
 
     extractor = PianoFeatureExtractor()
     rows = load_sources(data["train"], "data.train", COLUMNS)
-    features = piano_features(performance_files(rows, data["inputs"], data["rendering"]), extractor)
+    renderings = renderings_of(data)
+    files = [file for each in renderings for file in performance_files(rows, data["inputs"], each)]
+    features = piano_features(files, extractor)
     model = build_model(recipe, extractor)
     tensors, held_out = training_tensors(rows, model, features, recipe)
     learns = bool(model.lattices) and not model.config.freeze_lattices
     lattices = {"features": features, "max_frames": round(data["max_seconds"] * extractor.frame_rate)} if learns else {}
     if arguments.process_index == 0:
         learned = model.num_parameters(only_trainable=True)
-        print(f"{model.num_parameters():,} parameters, {learned:,} of them learn; {len(rows)} performances", flush=True)
+        print(
+            f"{model.num_parameters():,} parameters, {learned:,} of them learn; {len(files)} performances", flush=True
+        )
         write_json(run.path / "training_data.json", describe_sources(rows))
 
     patience = recipe["run"]["early_stopping_patience"]
@@ -225,13 +232,16 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
     is_judged = np.isin(rows["file_name"], where(rows, data["judged_where"])["file_name"])
+    is_judged = np.tile(is_judged, len(renderings))
     finished = trainer.accelerator.unwrap_model(trainer.model)
     if not finished.config.freeze_lattices:
         tensors |= {f"{name}_embeddings": each for name, each in lattice_embeddings(finished, features).items()}
     if finished.config.num_tree_members:
         add_trees(finished, tensors, held_out.numpy(), is_judged, recipe)
     calibrate(finished, tensors, held_out.numpy(), is_judged, data["inputs"])
-    extractor.passages = tabulate_passages(passage_keys(rows), tensors["labels"], tensors["descriptors"])
+    extractor.passages = tabulate_passages(
+        passage_keys(rows) * len(renderings), tensors["labels"], tensors["descriptors"]
+    )
     trainer.save_model(str(run.checkpoint))
     if trainer.is_world_process_zero():
         write_json(run.checkpoint / TRAINING_ITEMS, sorted(rows["file_name"]))

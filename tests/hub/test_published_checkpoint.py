@@ -1,13 +1,12 @@
 """A published checkpoint works where Antiphon is not installed, as its card says, and gives the same transcript."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from clean_process import run_python
+from clean_process import code_of, run_python
 from tiny_checkpoint import write_speech
 from transformers import AutoModelForCTC, AutoProcessor
 
@@ -17,13 +16,6 @@ SAVE_LOGITS = """
 import numpy
 numpy.save("logits.npy", outputs.logits.detach().numpy())
 """
-
-
-def code_of(card: str) -> str:
-    """The program that a card prints under "How to use it"."""
-    section = card.split("## How to use it")[1].split("\n## ")[0]
-    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    return code
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from antiphon.processing.corpora import load_split
 from antiphon.train_scripts.progress import trained_share
 from antiphon.train_scripts.recipes import RecipeError
 from antiphon.train_scripts.sources import load_sources
-from antiphon.train_scripts.study import Study, Trial
+from antiphon.train_scripts.study import PACKAGED_STUDIES, Study, Trial
 
 
 @pytest.fixture
@@ -159,3 +159,10 @@ def test_the_studies_that_come_with_the_package_resolve(name, tmp_path):
     study = Study.load(name, tmp_path)
     assert study.goal
     assert all(len(study.changes(variant)) <= 1 for variant in study.variants if variant not in ("wide",))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGED_STUDIES.glob("piano_*.yaml")), ids=lambda path: path.stem)
+def test_every_variant_of_the_piano_studies_resolves(path, tmp_path):
+    study = Study.load(path.stem, tmp_path)
+    assert study.goal
+    assert study.folds["protocol"]

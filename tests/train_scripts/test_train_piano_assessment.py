@@ -6,40 +6,35 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_piano import render_with_sines, write_percepiano
+from tiny_piano import SOUNDFONT, sounding_percepiano
 from transformers import TrainerCallback
 
+from antiphon.eval.piano_features import piano_features
 from antiphon.modeling import PianoAssessmentModel
 from antiphon.modeling.modeling_piano_assessment import INPUT_SETS
 from antiphon.processing import PianoFeatureExtractor
-from antiphon.processing.corpora import load_corpus, rendering
+from antiphon.processing.corpora import load_corpus
 from antiphon.processing.percepts import PERCEPTS
 from antiphon.train_scripts import assessment_ensemble
 from antiphon.train_scripts import train_piano_assessment as script
-from antiphon.train_scripts.assessment_data import means_of_others
+from antiphon.train_scripts.assessment_data import means_of_others, performance_files, renderings_of
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 
 NUM_ITEMS = 32
+HEARING = ["data.inputs=[audio]", "model.use_roll=false", "model.used_groups=[audio]", "model.use_passage_trees=false"]
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A look-alike of PercePiano, a soundfont of nothing, and sines in place of FluidSynth; all is cached apart."""
-    folder = tmp_path_factory.mktemp("piano")
-    (folder / "Sines.sf2").write_bytes(b"sines")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANTIPHON_CACHE", str(folder / "cache"))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setattr(rendering, "_synthesise", render_with_sines)
-        patch.setattr(rendering, "fluidsynth_version", lambda: "0.0")
-        yield write_percepiano(folder / "percepiano")
+    with sounding_percepiano(tmp_path_factory.mktemp("piano")) as folder:
+        yield folder
 
 
 def recipe_of(corpus, folder, *overrides):
     """The `debug` recipe, resolved."""
     given = [
         f"data.train=[{{name: {corpus}}}]",
-        f"data.rendering={{soundfont: {corpus.parent / 'Sines.sf2'}, progress: false}}",
+        f"data.rendering={{soundfont: {corpus.parent / SOUNDFONT}}}",
         f"run.folder={folder}",
     ]
     return script.resolve(load_recipe("piano_assessment_debug", [*given, *overrides]))
@@ -102,6 +97,28 @@ def test_passages_of_training_are_known_to_the_extractor(run, corpus):
     inputs = extractor(midi=rows["midi"][0], score=rows["score_midi"][0])
     expected = np.mean([rows["percepts"][index] for index in chosen], axis=0)
     np.testing.assert_allclose(inputs["passage_percepts"][0], expected, rtol=1e-4)
+
+
+def test_each_performance_is_heard_in_every_rendering(corpus, tmp_path, capsys):
+    """Louder and slower, every performance is learned again, held out of the same members."""
+    loud = {"soundfont": str(corpus.parent / SOUNDFONT), "gain": 1.2, "stretch": 1.1}
+    recipe = recipe_of(
+        corpus, tmp_path / "run", f"data.rendering=[{{soundfont: {loud['soundfont']}}}, {loud}]", *HEARING
+    )
+    run = script.train(recipe)
+    assert f"{2 * NUM_ITEMS} performances" in capsys.readouterr().out
+    [source] = json.loads((run.path / "training_data.json").read_text())
+    assert source["num_items"] == NUM_ITEMS
+    assert len(json.loads((run.checkpoint / "training_items.json").read_text())) == NUM_ITEMS
+
+    extractor, rows = PianoFeatureExtractor(), load_corpus(corpus)
+    files = [file for each in renderings_of(recipe["data"]) for file in performance_files(rows, ["audio"], each)]
+    features = piano_features(files, extractor)
+    tensors, held_out = script.training_tensors(rows, script.build_model(recipe, extractor), features, recipe)
+    first, second = (slice(0, NUM_ITEMS), slice(NUM_ITEMS, None))
+    for values in (held_out, tensors["labels"], tensors["passages"], tensors["passage_percepts"]):
+        torch.testing.assert_close(values[first], values[second], equal_nan=True)
+    assert not torch.equal(tensors["descriptors"][first].nan_to_num(), tensors["descriptors"][second].nan_to_num())
 
 
 # ---------------------------------------------------------------- killed and resumed
@@ -282,6 +299,10 @@ def test_lattices_of_a_pretraining_are_taken_over(run, corpus, tmp_path):
         ("model.fusion=sum", r"(?s)`model` cannot be used: .*must be one of concatenation, gating, attention"),
         ("model.used_groups=[sound]", "`sound` is not a key of `model.used_groups`"),
         ("data.held_out_parts=5", r"`data.held_out_parts` is 5 but must lie between 2 and `model.num_members` \(4\)"),
+        ("data.rendering={soundfon: x}", "did you mean `soundfont`"),
+        ("data.rendering={stretch: 1.1}", "`stretch` is not a key of `data.rendering`"),
+        ("data.rendering=[]", r"`data.rendering` is \[\] but must be options"),
+        ("data.rendering=[{}, {gain: 0.3}]", "`data.rendering` lists several, and trees that correct the mean"),
         ("data.held_out_parts=4", r"`model.num_tree_members` is 2 but must be a multiple of .* \(4\)"),
     ],
 )
@@ -307,7 +328,7 @@ def test_what_lattices_read_is_not_mixed(corpus, tmp_path):
 )
 def test_mistakes_are_one_sentence(corpus, tmp_path, override, message, monkeypatch):
     arguments = ["piano_assessment_debug", f"data.train=[{{name: {corpus}}}]", f"run.folder={tmp_path / 'run'}"]
-    arguments.append(f"data.rendering={{soundfont: {corpus.parent / 'Sines.sf2'}}}")
+    arguments.append(f"data.rendering={{soundfont: {corpus.parent / SOUNDFONT}}}")
     with pytest.raises(SystemExit, match=f"^error: {message}"):
         script.main([*arguments, override])
 

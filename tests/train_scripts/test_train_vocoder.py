@@ -1,0 +1,214 @@
+"""Training of a vocoder: a few steps, a kill in either stage, what reaches the model, and mistakes in a recipe."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from tiny_vocoder import make_vocoder, mel_of, voice
+
+from antiphon.modeling import VocoderModel
+from antiphon.processing import LogMelFeatureExtractor
+from antiphon.processing.corpora import load_corpus
+from antiphon.train_scripts import train_vocoder as script
+from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, average_weights, learning_rate
+from antiphon.train_scripts.recipes import RecipeError, load_recipe
+
+LENGTHS = (24_000, 9_000, 4_000)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("voices")
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "speaker_id", "source", "license"])
+        for index, length in enumerate(LENGTHS):
+            recording = voice(length, pitch=120.0 + 60 * index, seed=index)[0].numpy()
+            soundfile.write(folder / f"{index}.wav", recording, 16_000, subtype="PCM_16")
+            table.writerow([f"{index}.wav", f"speaker{index}", "voices", "CC0-1.0"])
+    return folder
+
+
+def overrides(corpus, folder, *more):
+    return [
+        f"data.train=[{{name: {corpus}}}]",
+        f"data.validation=[{{name: {corpus}}}]",
+        f"run.folder={folder}",
+        *more,
+    ]
+
+
+def recipe_of(*given):
+    return script.resolve(load_recipe("vocoder_debug", overrides(*given)))
+
+
+def weights(folder):
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """Two steps without discriminators and two with them."""
+    return script.train(recipe_of(corpus, tmp_path_factory.mktemp("runs") / "run"))
+
+
+# ---------------------------------------------------------------- what a run leaves behind
+
+
+def test_four_steps_leave_a_complete_run(run, corpus, capsys):
+    files = {path.name for path in run.path.iterdir()}
+    assert {"recipe.yaml", "environment.json", "training_data.json", "log_history.json", "checkpoint"} <= files
+    log = json.loads((run.path / "log_history.json").read_text())
+    steps = [entry for entry in log if "spectral" in entry]
+    assert [entry["step"] for entry in steps] == [1, 2, 3, 4]
+    assert ["discriminator" in entry for entry in steps] == [False, False, True, True]
+    assert any("validation_average_spectral" in entry for entry in log)
+    assert log[-1]["training_seconds"] > 0
+    assert json.loads((run.path / "progress.json").read_text())["step"] == 4
+    script.train(recipe_of(corpus, run.path))
+    assert "is trained already" in capsys.readouterr().out
+
+
+def test_the_checkpoint_speaks(run):
+    model = VocoderModel.from_pretrained(run.checkpoint).eval()
+    extractor = LogMelFeatureExtractor.from_pretrained(run.checkpoint)
+    waveform = voice(8_000)
+    features = extractor(waveform[0], sampling_rate=16_000, return_tensors="pt")["input_features"]
+    torch.testing.assert_close(features, mel_of(waveform), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert model(features).waveform.shape == (1, 8_000)
+
+
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_killed_and_resumed_equals_uninterrupted(run, corpus, tmp_path, killed_at):
+    """In either stage: after the state of a step was written and the next step was taken."""
+    killed = overrides(corpus, tmp_path / "killed")
+    code = (
+        "import os, sys\n"
+        "from antiphon.train_scripts import adversarial, train_vocoder\n"
+        "original = adversarial.AdversarialTrainer._take_step\n"
+        "def patched(self, batch):\n"
+        "    losses = original(self, batch)\n"
+        f"    if self.step == {killed_at}: os._exit(9)\n"
+        "    return losses\n"
+        "adversarial.AdversarialTrainer._take_step = patched\n"
+        "train_vocoder.main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "vocoder_debug", *killed],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 9, done.stderr[-2000:]
+    resumed = script.train(recipe_of(corpus, tmp_path / "killed"))
+    expected, found = weights(run.path), weights(resumed.path)
+    assert max(float((found[name] - expected[name]).abs().max()) for name in expected) == 0.0
+    logs = [json.loads((folder / "log_history.json").read_text())[:-1] for folder in (run.path, resumed.path)]
+    assert logs[0] == logs[1]
+
+
+def test_two_processes_train_one_model(corpus, tmp_path):
+    """Each takes its own items; what they write is whole."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", script.__file__, "vocoder_debug"]
+    done = subprocess.run(
+        [*command, *overrides(corpus, tmp_path / "run")],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:].decode()
+    log = json.loads((tmp_path / "run" / "log_history.json").read_text())
+    assert [entry["step"] for entry in log if "spectral" in entry] == [1, 2, 3, 4]
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 2
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+# ---------------------------------------------------------------- parts
+
+
+def make_segments(corpus, **changes):
+    options = {"segment_samples": 6_400, "level_db": -27.0, "gain_db": (0.0, 0.0), "seed": 0}
+    return script.WaveformSegments(load_corpus(corpus), 16_000, **(options | changes))
+
+
+def test_segments_follow_from_seed_and_index_alone(corpus):
+    first, second = make_segments(corpus), make_segments(corpus)
+    for index in (7, 0, 1_000_000):
+        assert torch.equal(first[index]["waveform"], second[index]["waveform"])
+    assert not torch.equal(first[0]["waveform"], first[1]["waveform"])
+    assert not torch.equal(first[0]["waveform"], make_segments(corpus, seed=1)[0]["waveform"])
+
+
+def test_segments_have_the_level_asked_for_and_are_padded_with_silence(corpus):
+    segments = make_segments(corpus)
+    found = [segments[index]["waveform"] for index in range(40)]
+    full = [waveform for waveform in found if waveform[-1] != 0]
+    short = [waveform for waveform in found if waveform[-1] == 0]
+    assert {len(waveform) for waveform in found} == {6_400}
+    assert np.median([10 * float(waveform.square().mean().log10()) for waveform in full]) == pytest.approx(-27, abs=1)
+    assert short
+    assert all((waveform[4_000:] == 0).all() and waveform[:4_000].std() > 0.01 for waveform in short)
+
+
+def test_a_loud_segment_is_never_clipped(corpus):
+    segments = make_segments(corpus, gain_db=(60.0, 60.0))
+    assert max(float(segments[index]["waveform"].abs().max()) for index in range(20)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_true_pitch_is_given_at_first_and_the_own_one_later(corpus):
+    recipe = recipe_of(corpus, "unused")
+    model = make_vocoder().train()
+    objective = script.VocoderObjective(model.config, recipe["training"])
+    batch = {"waveform": voice(8_000)}
+    seen = []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output.f0))
+    for is_adversarial in (False, True):
+        made, real, losses = objective(model, batch, is_adversarial)
+        assert made.shape == real.shape == (1, 8_000)
+        assert set(losses) == {"spectral", "pitch"}
+    torch.testing.assert_close(seen[0][0, 10:40], 140 * (1 + 0.0025 * torch.arange(10, 40)), rtol=0.02, atol=0)
+    assert not torch.allclose(seen[1], seen[0])
+
+
+def test_the_rate_warms_up_and_ends_at_the_final_one():
+    settings = {**ADVERSARIAL_DEFAULTS, "warmup_steps": 10, "max_steps": 110, "final_learning_rate": 1e-5}
+    rates = [learning_rate(settings, 1e-3, step) for step in range(111)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[10] == pytest.approx(1e-3)
+    assert rates[60] == pytest.approx((1e-3 + 1e-5) / 2)
+    assert rates[110] == pytest.approx(1e-5)
+
+
+def test_a_running_average_follows_fast_at_first():
+    averages = [torch.zeros(2)]
+    average_weights(averages, [torch.ones(2)], torch.tensor(0), 0.999)
+    torch.testing.assert_close(averages[0], torch.full((2,), 0.9))
+    average_weights(averages, [torch.ones(2)], torch.tensor(10**6), 0.999)
+    torch.testing.assert_close(averages[0], torch.full((2,), 0.9 + 0.1 * 0.001))
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.adversarial_strat=3", "did you mean `adversarial_start`"),
+        ("model.hidden_sizes=3", "did you mean `hidden_size`"),
+        ("model.lookahead=9", "`model` cannot be used"),
+        ("data.voices=[an4]", "either `data.voices`"),
+        ("run.folder=null", "`run.folder` is missing"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_read(tmp_path, override, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_of("nowhere", tmp_path, override)

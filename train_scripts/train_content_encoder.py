@@ -1,0 +1,230 @@
+"""Trains a content encoder: what is said, without who says it.
+
+    python train_scripts/train_content_encoder.py content_encoder_aloud
+    python train_scripts/train_content_encoder.py content_encoder
+
+The first reads the training texts aloud with many synthetic voices, whose phones are known frame by frame. The second
+starts from it, aligns the recordings with their texts and learns from them. Run again with the same arguments after a
+kill: it goes on from the last checkpoint to the same result.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import json
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from datasets import Dataset, concatenate_datasets
+from huggingface_hub.errors import StrictDataclassError
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from antiphon.eval.metric_loading import load_metric
+from antiphon.modeling.configuration_content_encoder import ContentEncoderConfig
+from antiphon.modeling.modeling_content_encoder import ContentEncoderForCTC
+from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
+from antiphon.processing.corpora.augmentation import WaveformAugmentation
+from antiphon.processing.corpora.voices import load_voices
+from antiphon.train_scripts.content_alignment import align_recordings, common_phones
+from antiphon.train_scripts.content_data import ContentCollator, ContentDataset, MelPerturbation
+from antiphon.train_scripts.content_phones import read_aloud
+from antiphon.train_scripts.progress import ProgressFile
+from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.run_folder import RunFolder, write_json
+from antiphon.train_scripts.sources import describe_sources
+
+DATA_DEFAULTS = {
+    "corpora": None,  # of `load_voices`; None means all
+    "recordings": True,  # false: they only lend their texts to the synthetic voices
+    "read_aloud": 0,
+    "max_seconds": 17.5,
+    "augmentation": {},
+    "perturbation": {},
+}
+RUN_DEFAULTS = {"folder": None, "seed": 0, "initialize_from": None}
+TRAINING_DEFAULTS = {
+    "per_device_train_batch_size": 8,
+    "per_device_eval_batch_size": 16,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 5.0,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "save_total_limit": 2,
+    "label_names": ["labels", "phone_labels"],
+    "logging_steps": 20,
+    "report_to": "none",
+}
+VOICE_MEL = {"win_length": 640, "n_fft": 640, "mel_floor": 1e-6, "normalize": "none"}
+# Utterances that give the mean and the deviation of the envelope.
+STATISTICS_UTTERANCES = 300
+VALIDATION_UTTERANCES = 200
+COLUMNS = ["audio", "text", "speaker_id", "duration_seconds", "source", "license", "split", "file_name"]
+
+
+def resolve(recipe: dict) -> dict:
+    """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
+    recipe = dict(recipe)
+    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
+    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    check_keys(recipe["model"], ContentEncoderConfig().to_dict(), "`model`")
+    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
+    check_keys(recipe["data"]["perturbation"], inspect.signature(MelPerturbation).parameters, "`data.perturbation`")
+    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
+    if not recipe["run"]["folder"]:
+        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
+    if recipe["data"]["recordings"] and not recipe["run"]["initialize_from"]:
+        raise RecipeError("`run.initialize_from` is missing; recordings are aligned by a model that knows phones.")
+    try:
+        ContentEncoderConfig(**recipe["model"])
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise RecipeError(f"`model` cannot be used: {error}") from error
+    return recipe
+
+
+def load_recordings(side: str, corpora: list[str] | None) -> Dataset:
+    """The recordings of one side that have a text."""
+    recordings = load_voices(side, corpora)
+    return recordings.select([index for index, text in enumerate(recordings["text"]) if text]).select_columns(COLUMNS)
+
+
+def build_model(recipe: dict, recordings: Dataset, aloud: Dataset | None):
+    """Makes a model with random weights that knows its phones, or takes `run.initialize_from` and its processor."""
+    options, checkpoint = recipe["model"], recipe["run"]["initialize_from"]
+    speakers = sorted(set(recordings["speaker_id"])) if options.get("speaker_weight") else []
+    if checkpoint:
+        processor = ConformerProcessor.from_pretrained(checkpoint)
+        model = ContentEncoderForCTC.from_pretrained(checkpoint, num_speakers=len(speakers), **options)
+        return model, processor, speakers
+    extractor = LogMelFeatureExtractor(**VOICE_MEL)
+    tokenizer = CharacterTokenizer.from_corpus(recordings["text"])
+    config = ContentEncoderConfig(
+        vocab_size=len(tokenizer), phone_names=common_phones(aloud), num_speakers=len(speakers), **options
+    )
+    stride = config.text_stride * config.encoder_config.subsampling_factor
+    processor = ConformerProcessor(extractor, tokenizer, subsampling_factor=stride)
+    model = ContentEncoderForCTC(config)
+    some = np.random.default_rng(recipe["run"]["seed"]).permutation(len(recordings))[:STATISTICS_UTTERANCES]
+    utterances = ContentDataset(recordings.select(some), processor, phone_names=[], max_seconds=60.0)
+    model.content_encoder.envelope.fit(utterances[index]["clean_features"] for index in range(len(utterances)))
+    return model, processor, speakers
+
+
+def aligned(side: str, recordings: Dataset, run: RunFolder, model, processor) -> Dataset:
+    """Adds the phones of each recording, aligned once by the model that the run starts from."""
+    file = run.path / f"alignment_{side}.json"
+    if not file.is_file():
+        write_json(file, align_recordings(recordings, model, processor))
+    columns = json.loads(file.read_text(encoding="utf-8"))
+    for name, values in columns.items():
+        recordings = recordings.add_column(name, values)
+    return recordings
+
+
+def best_ids(outputs: tuple, labels) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keeps the most likely character and phone of each frame instead of all logits in memory."""
+    logits, attention_mask, phone_logits = outputs[:3]
+    return logits.argmax(-1) * attention_mask, phone_logits.argmax(-1)
+
+
+def scores(prediction, tokenizer: CharacterTokenizer, metric) -> dict[str, float]:
+    """Character and word error rate, and the share of frames whose phone is right."""
+    blank = tokenizer.pad_token_id
+    (characters, phones), (labels, phone_labels) = prediction.predictions, prediction.label_ids
+    hypotheses = tokenizer.batch_decode(np.where(characters < 0, blank, characters))
+    references = [tokenizer.decode(ids, group_tokens=False) for ids in np.where(labels < 0, blank, labels)]
+    rates = metric.compute(predictions=hypotheses, references=references)
+    known = phone_labels >= 0
+    return {"wer": rates["wer"], "cer": rates["cer"], "phone_accuracy": float((phones == phone_labels)[known].mean())}
+
+
+def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
+    """Runs a resolved recipe and returns its folder.
+
+    Args:
+        recipe: As `resolve` returns it.
+        callbacks: Of the Trainer.
+    """
+    data, seed = recipe["data"], recipe["run"]["seed"]
+    run = RunFolder(recipe["run"]["folder"])
+    run.open(recipe)
+    if run.is_trained:
+        print(f"{run.path} is trained already; delete it to train anew")
+        return run
+    arguments = TrainingArguments(
+        output_dir=str(run.trainer),
+        seed=seed,
+        train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
+        remove_unused_columns=False,
+        **{"run_name": run.path.name, **recipe["training"]},
+    )
+    set_seed(seed)
+
+    recordings = load_recordings("train", data["corpora"])
+    texts = recordings["text"]
+    aloud = read_aloud(texts, data["read_aloud"], "train", seed) if data["read_aloud"] else None
+    model, processor, speakers = build_model(recipe, recordings, aloud)
+    if data["recordings"]:
+        recordings = aligned("train", recordings, run, model, processor)
+        corpus = concatenate_datasets([recordings, aloud]) if aloud else recordings
+        validation = aligned("validation", load_recordings("validation", data["corpora"]), run, model, processor)
+    else:
+        corpus, validation = aloud, read_aloud(texts, VALIDATION_UTTERANCES, "validation", seed + 1)
+
+    names = model.config.phone_names
+    dataset = partial(
+        ContentDataset, processor=processor, phone_names=names, max_seconds=data["max_seconds"], seed=seed
+    )
+    augmentation = data["augmentation"]
+    rate = processor.sampling_rate
+    train_set = dataset(
+        corpus,
+        speakers=speakers,
+        perturbation=MelPerturbation(**data["perturbation"]),
+        augmentation=WaveformAugmentation.from_config(augmentation, rate) if augmentation else None,
+        batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
+    )
+    validation_set = dataset(validation)
+    print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}", flush=True)
+    write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
+
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=ContentCollator(),
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        processing_class=processor,
+        preprocess_logits_for_metrics=best_ids,
+        compute_metrics=partial(scores, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
+        callbacks=[ProgressFile(run.path), *callbacks],
+    )
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
+    trainer.save_model(str(run.checkpoint))
+    model.content_encoder.save_pretrained(run.path / "content_encoder")
+    log = trainer.state.log_history
+    write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    return run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
+    options = parser.parse_args(arguments)
+    try:
+        run = train(resolve(load_recipe(options.recipe, options.overrides)))
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+    print(f"checkpoint: {run.checkpoint}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Trains the decoder of a voice converter between parts that are trained already.
+
+    python train_scripts/train_voice_converter.py voice_converter run.folder=runs/voice_converter
+    accelerate launch train_scripts/train_voice_converter.py train_scripts/recipes/voice_converter.yaml
+
+Run again with the same arguments after a kill: it goes on from the last checkpoint to the same result. The checkpoint
+holds all parts. Spectrograms, pitch and the content of a frozen content encoder are computed once, into the cache.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+from huggingface_hub.errors import StrictDataclassError
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from antiphon.modeling import (
+    ContentEncoderModel,
+    SpeakerEncoderModel,
+    VocoderModel,
+    VoiceConverterConfig,
+    VoiceConverterModel,
+)
+from antiphon.train_scripts.epochs import EpochAnnouncer
+from antiphon.train_scripts.progress import ProgressFile
+from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.run_folder import RunFolder, write_json
+from antiphon.train_scripts.sources import describe_sources
+from antiphon.train_scripts.speaker_data import load_speakers
+from antiphon.train_scripts.voice_data import SegmentPicker, VoiceCollator, VoiceSegments
+from antiphon.train_scripts.voice_features import voice_table
+
+DATA_DEFAULTS = {
+    "train": None,
+    "validation": None,
+    "segment_seconds": 1.28,
+    "reference_seconds": [1.0, 4.0],
+    "speed_factors": [1.0],
+    "balance": 0.5,
+    "segments_per_epoch": 8000,
+    "validation_segments": 128,
+}
+RUN_DEFAULTS = {
+    "folder": None,
+    "seed": 0,
+    "content_encoder": None,
+    "speaker_encoder": None,
+    "vocoder": None,
+    "initialize_from": None,
+}
+TRAINING_DEFAULTS = {
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.05,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "max_steps": 4000,
+    "eval_strategy": "steps",
+    "eval_steps": 200,
+    "save_strategy": "steps",
+    "save_steps": 200,
+    "save_total_limit": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "mel_error",
+    "greater_is_better": False,
+    "logging_steps": 20,
+    "report_to": "trackio",
+}
+# Section of `run`, and of the configuration, for each part.
+PARTS = {
+    "content_encoder": ("content_config", ContentEncoderModel),
+    "speaker_encoder": ("speaker_config", SpeakerEncoderModel),
+    "vocoder": ("vocoder_config", VocoderModel),
+}
+
+
+def resolve(recipe: dict) -> dict:
+    """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
+    recipe = dict(recipe)
+    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
+    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    check_keys(recipe["model"], VoiceConverterConfig().to_dict(), "`model`")
+    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
+    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
+    if not recipe["run"]["folder"]:
+        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/voice.")
+    for part in (*PARTS, "initialize_from"):
+        folder = recipe["run"][part]
+        if folder and not os.path.isfile(os.path.join(folder, "config.json")):
+            raise RecipeError(f"`run.{part}` is {folder}, which holds no config.json; train that part first.")
+    try:
+        VoiceConverterConfig(**recipe["model"])
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise RecipeError(f"`model` cannot be used: {error}") from error
+    return recipe
+
+
+def build_model(recipe: dict) -> VoiceConverterModel:
+    """Makes a decoder, random or of `run.initialize_from`, and puts the parts that `run` names around it."""
+    run, options = recipe["run"], recipe["model"]
+    parts = {name: kind.from_pretrained(run[name]) for name, (_, kind) in PARTS.items() if run[name]}
+    configs = {PARTS[name][0]: part.config for name, part in parts.items()}
+    if run["initialize_from"]:
+        started = VoiceConverterModel.from_pretrained(run["initialize_from"])
+        config = VoiceConverterConfig(**{**started.config.to_dict(), **options, **configs})
+    else:
+        started, config = None, VoiceConverterConfig(**{**options, **configs})
+    model = VoiceConverterModel(config)
+    if started is not None:
+        own = started.state_dict()
+        # A part of another shape is about to be replaced; everything else must fit.
+        replaced = tuple(f"{name}." for name in parts)
+        kept = {name: tensor for name, tensor in own.items() if not name.startswith(replaced)}
+        missing, unexpected = model.load_state_dict(kept, strict=False)
+        if unexpected or [name for name in missing if not name.startswith((*replaced, "flow."))]:
+            raise RecipeError("`run.initialize_from` has other layers than `model`; leave the sizes out of `model`.")
+    for name, part in parts.items():
+        getattr(model, name).load_state_dict(part.state_dict())
+    return model
+
+
+def segments(
+    rows: datasets.Dataset, model: VoiceConverterModel, data: dict, *, size: int, seed: int, side: str
+) -> VoiceSegments:
+    """Segments of recordings; those of validation are always the same, at the recordings' own speed."""
+    table = voice_table(rows, model, data["speed_factors"] if side == "train" else [1.0])
+    rate = model.config.frame_rate
+    picker = SegmentPicker(
+        table.speakers,
+        table.lengths,
+        segment_length=2 * round(data["segment_seconds"] * rate / 2),
+        reference_lengths=[round(seconds * rate) for seconds in data["reference_seconds"]],
+        grid=2,
+        balance=data["balance"],
+        seed=seed,
+    )
+    return VoiceSegments(table, picker, size)
+
+
+def validation_metrics(prediction) -> dict[str, float]:
+    """Error of the spectrogram and similarity of the voice, in the own and in another speaker's."""
+    mel_errors, similarities, converted = prediction.predictions
+    return {
+        "mel_error": float(mel_errors.mean()),
+        "similarity": float(similarities.mean()),
+        "converted_similarity": float(np.nanmean(converted)),
+    }
+
+
+def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
+    """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model with all its parts.
+
+    Args:
+        recipe: As `resolve` returns it.
+        callbacks: Of the Trainer, such as one that prunes a trial of a search.
+    """
+    data, seed = recipe["data"], recipe["run"]["seed"]
+    run = RunFolder(recipe["run"]["folder"])
+    run.open(recipe)
+    if run.is_trained:
+        print(f"{run.path} is trained already; delete it to train anew")
+        return run
+    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
+    arguments = TrainingArguments(
+        output_dir=str(run.trainer),
+        seed=seed,
+        train_sampling_strategy="sequential",  # what stands at a place follows from the seed
+        remove_unused_columns=False,
+        label_names=["speaker_ids"],
+        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
+    )
+    set_seed(seed)
+
+    model = build_model(recipe)
+    train_rows, validation_rows = (load_speakers(data[side], side) for side in ("train", "validation"))
+    model.eval()  # the content of recordings is computed without dropout
+    train_set = segments(train_rows, model, data, size=data["segments_per_epoch"], seed=seed, side="train")
+    validation_set = segments(validation_rows, model, data, size=data["validation_segments"], seed=0, side="validation")
+    if arguments.process_index == 0:
+        learned = model.num_parameters(only_trainable=True)
+        extent = f"{model.num_parameters():,} parameters, {learned:,} of them learn"
+        print(f"{extent}; {len(train_rows)} recordings", flush=True)
+        write_json(run.path / "training_data.json", describe_sources(train_rows))
+
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=VoiceCollator(),
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        preprocess_logits_for_metrics=lambda outputs, labels: outputs[:3],
+        compute_metrics=validation_metrics,
+        callbacks=[EpochAnnouncer(), ProgressFile(run.path), *callbacks],
+    )
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
+    trainer.save_model(str(run.checkpoint))
+    if trainer.is_world_process_zero():
+        log = trainer.state.log_history
+        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    return run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
+    options = parser.parse_args(arguments)
+    try:
+        run = train(resolve(load_recipe(options.recipe, options.overrides)))
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+    print(f"checkpoint: {run.checkpoint}")
+
+
+if __name__ == "__main__":
+    main()
