@@ -10,12 +10,12 @@ from antiphon.train_scripts.train_voice_converter import resolve
 # Speakers of test, of the recipe's validation, and others.
 FILES = {
     "voice_converter_vctk": vctk_files(["p225", "p229", "p232", "p361", "s5"]),
-    "voice_converter_libritts": libritts_files(["669", "103", "1034"]),
+    "voice_converter_libritts": libritts_files(["669", "103", "99999"]),
 }
 SPEAKERS = {
     "voice_converter_vctk": {"train": ["vctk-p229", "vctk-p232"], "validation": ["vctk-p361", "vctk-s5"]},
     # The look-alike has the same readers in both splits; the corpus has not.
-    "voice_converter_libritts": {"train": ["ls-103", "ls-1034"], "validation": ["ls-103", "ls-1034"]},
+    "voice_converter_libritts": {"train": ["ls-103", "ls-99999"], "validation": ["ls-103", "ls-99999"]},
 }
 PARTS = ["run.content_encoder=null", "run.speaker_encoder=null", "run.vocoder=null"]
 
