@@ -6,10 +6,8 @@ The pieces come from a generator, so nothing of any corpus is in them. Run again
 checkpoint. `checkpoint/` holds the lattices under the names that `train_piano_assessment.py` looks for.
 """
 
-import argparse
 import dataclasses
 import os
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,9 +25,10 @@ from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.audio_midi import write_midi
 from antiphon.processing.corpora.rendering import render_midi
 from antiphon.processing.corpora.synthetic_piano import synthetic_performance
+from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 
 DATA_DEFAULTS = {
@@ -170,15 +169,7 @@ def train(recipe: dict) -> RunFolder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ It hears the same spectrogram in semitones and nothing else. A recording is cut,
 length that its absolute positions know.
 """
 
-import argparse
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,8 +21,9 @@ from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.processing import PianoFeatureExtractor
 from antiphon.processing.percepts import PERCEPTS
 from antiphon.train_scripts.assessment_data import COLUMNS, check_rendering, performance_files, renderings_of
+from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
 
@@ -173,15 +172,7 @@ def load_peer(run: RunFolder) -> Callable[[Dataset], Predictions]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ starts from it, aligns the recordings with their texts and learns from them. Run
 kill: it goes on from the last checkpoint to the same result.
 """
 
-import argparse
 import dataclasses
 import inspect
 import json
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -29,11 +27,12 @@ from antiphon.modeling.modeling_content_encoder import ContentEncoderForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.processing.corpora.voices import load_voices
+from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.content_alignment import align_recordings, common_phones
 from antiphon.train_scripts.content_data import ContentCollator, ContentDataset, MelPerturbation
 from antiphon.train_scripts.content_phones import read_aloud
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources
 
@@ -215,15 +214,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ members each do without one part of the training data; how well they judge it ch
 width of the predictive intervals.
 """
 
-import argparse
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Sequence
 
@@ -45,9 +43,10 @@ from antiphon.train_scripts.assessment_data import (
     tabulate_passages,
 )
 from antiphon.train_scripts.assessment_ensemble import add_trees, calibrate, held_out_metrics
+from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
 
@@ -252,15 +251,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 is kept is the one with the lowest equal error rate on validation speakers.
 """
 
-import argparse
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Sequence
 
@@ -25,8 +23,9 @@ from antiphon.modeling import SpeakerEncoderConfig, SpeakerEncoderModel
 from antiphon.modeling.losses_speaker import GeneralizedEndToEndLoss, MarginSoftmaxLoss, batch_hard_triplet_loss
 from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
+from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources
 from antiphon.train_scripts.speaker_data import (
@@ -247,15 +246,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

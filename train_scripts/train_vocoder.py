@@ -7,8 +7,6 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 there, and usable, from the first saving on; it holds the running average of the weights.
 """
 
-import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +27,8 @@ from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.voices import load_voices
 from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, AdversarialTrainer
-from antiphon.train_scripts.recipes import RecipeError, check_keys, load_recipe, with_defaults
+from antiphon.train_scripts.command_line import train_by_recipe
+from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
 
@@ -213,15 +212,7 @@ def train(recipe: dict) -> RunFolder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
-    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
-    options = parser.parse_args(arguments)
-    try:
-        run = train(resolve(load_recipe(options.recipe, options.overrides)))
-    except RecipeError as error:
-        sys.exit(f"error: {error}")
-    print(f"checkpoint: {run.checkpoint}")
+    train_by_recipe(__doc__, resolve, train, arguments)
 
 
 if __name__ == "__main__":

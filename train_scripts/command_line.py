@@ -1,0 +1,33 @@
+"""The command line that all training scripts share: a recipe, and values that override it."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from .recipes import RecipeError, load_recipe
+from .run_folder import RunFolder
+
+
+def train_by_recipe(
+    description: str,
+    resolve: Callable[[dict], dict],
+    train: Callable[[dict], RunFolder],
+    arguments: list[str] | None = None,
+) -> None:
+    """Trains what the command line asks for and prints where the checkpoint is; a wrong recipe ends with a sentence.
+
+    Args:
+        description: The script's docstring, shown by `--help`.
+        resolve: Fills in a recipe's defaults and refuses what nothing reads.
+        train: Trains a resolved recipe.
+        arguments: Of the command line; None for those of this process.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("overrides", nargs="*", help="section.key=value, e.g. training.max_steps=100")
+    options = parser.parse_args(arguments)
+    try:
+        run = train(resolve(load_recipe(options.recipe, options.overrides)))
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+    print(f"checkpoint: {run.checkpoint}")
