@@ -27,8 +27,15 @@ from antiphon.eval.conditions import file_sha256, machine_conditions, records_sh
 from antiphon.eval.mfcc_statistics import MfccStatistics, standardize
 from antiphon.eval.result_formats import format_difference, format_interval
 from antiphon.eval.result_rows import read_row, write_row
-from antiphon.eval.speaker_verification_scores import GROUP_BY, SYSTEM, TASK, summarize_trials
+from antiphon.eval.speaker_verification_scores import (
+    GROUP_BY,
+    SYSTEM,
+    TASK,
+    correct_for_comparisons,
+    summarize_trials,
+)
 from antiphon.eval.statistics import MIN_GROUPS_FOR_POPULATION
+from antiphon.eval.training_speakers import audit_speakers, speakers_of_training
 from antiphon.eval.voice_judges import Judge, ResemblyzerJudge, SpeakerEncoderJudge, ask
 from antiphon.processing.corpora import decode
 from antiphon.processing.corpora.voices import load_speaker_trials, load_voices
@@ -37,7 +44,7 @@ SAMPLING_RATE = 16_000
 CORPORA = ("mini_librispeech", "librispeech_speakers", "an4", "vctk_parallel", "emodb4")
 
 
-def benchmark_speaker_verification(
+def measure_speaker_verification(
     checkpoint: str | Path,
     trials: pd.DataFrame,
     voices: Dataset,
@@ -45,13 +52,12 @@ def benchmark_speaker_verification(
     name: str,
     corpus: str,
     split: str,
-    out: str | Path,
     resemblyzer: Judge | None = None,
     known_speakers: Sequence[str] | None = None,
     cache: str | Path | None = None,
     seed: int = 0,
-) -> dict:
-    """Measure a checkpoint on the trials of one corpus, and write its result row.
+) -> tuple[dict, pd.DataFrame]:
+    """Measure a checkpoint on the trials of one corpus.
 
     Args:
         checkpoint: folder of a `SpeakerEncoderModel`.
@@ -59,14 +65,13 @@ def benchmark_speaker_verification(
         voices: recordings, with at least those of the trials.
         name: of the benchmark.
         corpus, split: what the trials are of, for the row.
-        out: folder for the row and the trials.
         resemblyzer: judge to be measured on the same trials; left out if None.
-        known_speakers: that the checkpoint was trained or chosen on; None if that is not known.
+        known_speakers: that the checkpoint was trained on; None if that is not known, which the row then says.
         cache: folder of what baselines compute; see `eval.caching`.
         seed: of the bootstrap.
 
     Returns:
-        The row, as written.
+        The row, corrected for the comparisons with its own baselines, and its trials with every system's score.
 
     Raises:
         ValueError: no trials, only same or only different ones, or speakers that training knows.
@@ -74,9 +79,7 @@ def benchmark_speaker_verification(
     checkpoint = Path(checkpoint)
     names = sorted({*trials["file_1"], *trials["file_2"]})
     speakers = sorted({*trials["speaker_1"], *trials["speaker_2"]})
-    shared = set(known_speakers or ()) & set(speakers)
-    if shared:
-        raise ValueError(f"`known_speakers` has {len(shared)} of the trials, e.g. {min(shared)!r}; measure new voices.")
+    audit = audit_speakers(known_speakers, speakers)
     place = {name: index for index, name in enumerate(voices["file_name"])}
     rows = [voices[place[name]] for name in names]
     waveforms = [decode(row, SAMPLING_RATE)[0] for row in rows]
@@ -106,7 +109,7 @@ def benchmark_speaker_verification(
         },
         "checkpoint_sha256": file_sha256(weights),
         "model": {"parameters": _num_parameters(checkpoint), "bytes": weights.stat().st_size},
-        **summarize_trials(items, seed=seed),
+        **summarize_trials(items, is_training_known=known_speakers is not None, seed=seed),
         "seeds": [],
         "conditions": {
             "corpus_sha256": records_sha256((row["file_name"], _audio_bytes(row["audio"])) for row in rows),
@@ -116,15 +119,13 @@ def benchmark_speaker_verification(
             "sampling_rate": SAMPLING_RATE,
             "score": "cosine of the embeddings of whole recordings",
             "judges": [judge.name for judge in judges.values()],
-            "audit": None
-            if known_speakers is None
-            else {"num_known": len(set(known_speakers)), "num_shared_groups": 0},
+            "audit": audit,
             "seed": seed,
             **machine_conditions(torch.device("cpu")),
         },
         "speed": {"real_time_factor": processing_seconds / audio_seconds, "audio_seconds": audio_seconds},
     }
-    return read_row(write_row(row, items, out))
+    return row, items
 
 
 def _tabulate(trials: pd.DataFrame, names: Sequence[str], vectors: Mapping[str, Sequence]) -> pd.DataFrame:
@@ -180,25 +181,26 @@ def main(arguments: Sequence[str] | None = None, load: Callable = load_voices) -
     """Load the stored trials, measure the checkpoint on each corpus, print the figures."""
     options = parse_arguments(arguments)
     trials = load_speaker_trials(options.side)
-    known = {
-        speaker for side in ("train", "validation") if side != options.side for speaker in load(side)["speaker_id"]
-    }
+    known_speakers = speakers_of_training(options.checkpoint)
     suffix = "" if options.side == "test" else f"_{options.side}"
     resemblyzer = None if options.without_resemblyzer else ResemblyzerJudge()
+    out, measured = options.out or options.checkpoint.parent / "results", []
     for corpus in options.corpora or [name for name in CORPORA if name in set(trials["corpus"])]:
-        row = benchmark_speaker_verification(
+        row, items = measure_speaker_verification(
             options.checkpoint,
             trials[trials["corpus"] == corpus].reset_index(drop=True),
             load(options.side, [corpus]),
             name=f"speaker_verification_{corpus}{suffix}",
             corpus=corpus,
             split=options.side,
-            out=options.out or options.checkpoint.parent / "results",
             resemblyzer=resemblyzer,
-            known_speakers=sorted(known),
+            known_speakers=known_speakers,
             seed=options.seed,
         )
-        print(format_row(row), flush=True)
+        measured.append((row, items))
+    correct_for_comparisons([row for row, _ in measured])
+    for row, items in measured:
+        print(format_row(read_row(write_row(row, items, out))), flush=True)
 
 
 if __name__ == "__main__":

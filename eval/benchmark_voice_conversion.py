@@ -15,26 +15,19 @@ if not __package__ and not sys.flags.safe_path:
     del sys.path[0]
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from antiphon.eval.benchmark_definition import item_digests
 from antiphon.eval.conditions import machine_conditions, records_sha256
-from antiphon.eval.result_formats import format_difference, format_interval
+from antiphon.eval.result_formats import format_counted, format_difference
 from antiphon.eval.result_rows import read_row, write_row
 from antiphon.eval.voice_checkpoint import describe_checkpoint, load_converter
 from antiphon.eval.voice_items import Conversions, training_speakers
-from antiphon.eval.voice_judges import (
-    SAMPLING_RATE,
-    TEXT_NORMALIZER,
-    CheckpointRecogniser,
-    DnsmosJudge,
-    PocketsphinxRecogniser,
-    ResemblyzerJudge,
-    SpeakerEncoderJudge,
-)
-from antiphon.eval.voice_measures import Judges
+from antiphon.eval.voice_judges import SAMPLING_RATE, TEXT_NORMALIZER
+from antiphon.eval.voice_panel import Judges, known_judges, load_judges
 from antiphon.eval.voice_parts import part_baselines
 from antiphon.eval.voice_runs import run_systems
 from antiphon.eval.voice_scores import (
@@ -91,10 +84,15 @@ def benchmark_voice_conversion(
         The row, as written.
 
     Raises:
-        ValueError: no pairs, or an output of the wrong length or that is not finite.
+        ValueError: no pairs, or none whose target has a recording besides the reference.
     """
     if not len(conversions):
         raise ValueError("`conversions` is empty; expected at least one pair of a source and a target.")
+    if not conversions.num_held_out:
+        raise ValueError(
+            f"`conversions` has {len(conversions)} pairs, and no target has a recording besides what systems are "
+            "given; expected one that likeness can be judged by. Choose other scenarios."
+        )
     run = run_systems({"": system, **{f"{name}.": one for name, one in baselines.items()}}, conversions, judges, audio)
     items = run.items.join(recount(run.items))
     if training_seed is not None:
@@ -125,44 +123,22 @@ def benchmark_voice_conversion(
             "train_split_sha256": records_sha256((speaker,) for speaker in trained_on),
             "group_by": GROUP_BY,
             "crossed_with": CROSSED_WITH,
+            "outputs_sha256": run.outputs_sha256,
             "judges": judges.names,
+            "judges_trained_against": list(judges.trained_against),
             "text_normalizer": TEXT_NORMALIZER,
             "sampling_rate": SAMPLING_RATE,
             "audit": audit,
             "seed": seed,
             **machine_conditions(torch.device("cpu")),
         },
-        "speed": run.speed | ({"apart": measure_speed_apart(checkpoint)} if checkpoint else {}),
+        "speed": run.speed,
     }
-    return read_row(write_row(row, items, out))
-
-
-def load_judges(
-    recogniser: str | Path | None = None,
-    speaker_encoder: str | Path | None = None,
-    *,
-    with_quality: bool = True,
-    cache: str | Path | None = None,
-) -> Judges:
-    """Resemblyzer and pocketsphinx, which decide, and those that are asked for.
-
-    Args:
-        recogniser: folder of a second recogniser.
-        speaker_encoder: folder of a second speaker encoder.
-        with_quality: whether DNSMOS rates, which takes longest.
-        cache: folder for what judges said.
-
-    Raises:
-        MissingJudgeError: the extra `judges` is not installed.
-    """
-    return Judges(
-        ResemblyzerJudge(),
-        PocketsphinxRecogniser(),
-        own_speaker=SpeakerEncoderJudge(speaker_encoder) if speaker_encoder else None,
-        second_recogniser=CheckpointRecogniser(recogniser) if recogniser else None,
-        quality=DnsmosJudge() if with_quality else None,
-        cache=cache,
-    )
+    path = write_row(row, items, out)
+    if checkpoint:  # whatever happens to that process, the hours above are not lost
+        row["speed"] = run.speed | {"apart": measure_speed_apart(checkpoint)}
+        path = write_row(row, items, out)
+    return read_row(path)
 
 
 def measure_checkpoint(
@@ -172,6 +148,7 @@ def measure_checkpoint(
     out: str | Path,
     quick: bool = False,
     scenarios: Sequence[str] | None = None,
+    side: str = "test",
     recogniser: str | Path | None = None,
     speaker_encoder: str | Path | None = None,
     with_quality: bool = True,
@@ -185,7 +162,7 @@ def measure_checkpoint(
     Args:
         checkpoint: folder.
         name, out, training_seed, audio, seed: as `benchmark_voice_conversion` takes them.
-        quick, scenarios: which pairs.
+        quick, scenarios, side: which pairs; side "validation" is for choosing a model.
         recogniser, speaker_encoder, with_quality: as `load_judges` takes them.
         baselines: names; all that can be made if None.
 
@@ -194,13 +171,14 @@ def measure_checkpoint(
     """
     converter = load_converter(checkpoint)
     made = {kind: system() for kind, system in MODEL_FREE.items()} | part_baselines(converter.model)
+    judges = load_judges(recogniser, speaker_encoder, with_quality=with_quality)
     return benchmark_voice_conversion(
         converter,
-        load_conversions(quick, scenarios),
-        {kind: made[kind] for kind in (made if baselines is None else baselines)},
-        load_judges(recogniser, speaker_encoder, with_quality=with_quality),
+        load_conversions(quick, scenarios, side),
+        choose_baselines(made, baselines),
+        replace(judges, trained_against=known_judges(converter.model, judges)),
         name=name,
-        split=split_name(quick, scenarios),
+        split=split_name(quick, scenarios, side),
         out=out,
         checkpoint=checkpoint,
         trained_on=training_speakers(),
@@ -210,17 +188,31 @@ def measure_checkpoint(
     )
 
 
-def load_conversions(quick: bool = False, scenarios: Sequence[str] | None = None) -> Conversions:
-    """The stored pairs, all or a few of each scenario, of all scenarios or some."""
-    pairs = load_conversion_pairs(quick)
+def choose_baselines(made: Mapping[str, VoiceSystem], names: Iterable[str] | None) -> dict[str, VoiceSystem]:
+    """Those of the names, or all.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    names = list(made if names is None else names)
+    if unknown := [name for name in names if name not in made]:
+        raise ValueError(
+            f"`baselines` has {', '.join(unknown)}, which cannot be made; expected some of {', '.join(made)}."
+        )
+    return {name: made[name] for name in names}
+
+
+def load_conversions(quick: bool = False, scenarios: Sequence[str] | None = None, side: str = "test") -> Conversions:
+    """The stored pairs of a side, all or a few of each scenario, of all scenarios or some."""
+    pairs = load_conversion_pairs(side, quick)
     if scenarios is not None:
         pairs = pairs[pairs["scenario"].isin(scenarios)].reset_index(drop=True)
-    return Conversions(pairs, load_voices("test"))
+    return Conversions(pairs, load_voices(side), load_conversion_pairs(side))
 
 
-def split_name(quick: bool, scenarios: Sequence[str] | None) -> str:
+def split_name(quick: bool, scenarios: Sequence[str] | None, side: str = "test") -> str:
     """What a row calls these pairs."""
-    return " ".join(["quick" if quick else "all", *(scenarios or [])])
+    return " ".join([*([] if side == "test" else [side]), "quick" if quick else "all", *(scenarios or [])])
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -265,13 +257,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             **shared,
         )
     else:
-        names = (
-            [name for name in MODEL_FREE if name != options.system] if options.baselines is None else options.baselines
-        )
+        made = {name: system() for name, system in MODEL_FREE.items() if name != options.system}
         row = benchmark_voice_conversion(
             MODEL_FREE[options.system](),
             load_conversions(options.quick, options.scenarios),
-            {name: MODEL_FREE[name]() for name in names},
+            choose_baselines(made, options.baselines),
             load_judges(**judges),
             split=split_name(options.quick, options.scenarios),
             out=options.out,
@@ -285,19 +275,25 @@ def format_row(row: dict) -> str:
     """Return the figures of a row as lines of text: metrics, baselines, scenarios, claims."""
     counts = ", ".join(f"{row['dataset'][f'num_{n}']} {n}" for n in ("items", "target_speakers", "source_speakers"))
     lines = [f"{row['benchmark']}: {counts}"]
-    lines += [f"  {metric:<20}{format_interval(entry)}" for metric, entry in row["metrics"].items()]
+    lines += [f"  {metric:<22}{format_counted(entry)}" for metric, entry in row["metrics"].items()]
     for name, entry in row["baselines"].items():
         figures = ", ".join(
-            f"{metric} {format_interval(entry['metrics'].get(metric))}" for metric in ("similarity", "wer", "dnsmos")
+            f"{metric} {format_counted(entry['metrics'].get(metric))}" for metric in ("similarity", "wer", "dnsmos")
         )
         lines.append(f"    {name:<26}{figures}")
-        lines.append(f"    {'':<26}similarity above it by {format_difference(entry['difference']['similarity'], None)}")
+        if difference := entry["difference"].get("similarity"):
+            lines.append(
+                f"    {'':<26}similarity above it by {format_difference(difference, None)}, n {difference['n']}"
+            )
     for name, entry in row["scenarios"].items():
-        figures = ", ".join(
-            f"{metric} {format_interval(entry['metrics'].get(metric))}" for metric in ("similarity", "wer")
-        )
-        lines.append(f"    {name:<20}{figures}, n {entry['n']}")
+        lines.append(f"    {name:<22}{_likeness_and_words(entry)}")
+        for condition, own in entry.get("conditions", {}).items():
+            lines.append(f"      {condition:<20}{_likeness_and_words(own)}")
     return "\n".join([*lines, *(f"  {claim}" for claim in row["claims"])])
+
+
+def _likeness_and_words(entry: Mapping) -> str:
+    return ", ".join(f"{metric} {format_counted(entry['metrics'].get(metric))}" for metric in ("similarity", "wer"))
 
 
 if __name__ == "__main__":

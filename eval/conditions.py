@@ -19,12 +19,20 @@ PACKAGES = (
     "librosa",
     "mido",
     "numpy",
+    "onnxruntime",
+    "pesq",
+    "pocketsphinx",
+    "pystoi",
+    "pyworld",
+    "resemblyzer",
     "scikit-learn",
     "scipy",
     "soundfile",
     "soxr",
+    "speechmos",
     "torch",
     "transformers",
+    "webrtcvad",
 )
 # what two rows must share to be compared
 COMPARED_CONDITIONS = (

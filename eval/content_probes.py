@@ -1,6 +1,7 @@
 """How well a small reader finds the speaker, and the text, in frames of features."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,6 +50,17 @@ class TextProbe(nn.Module):
         return self.head(nn.functional.gelu(self.convolution(frames.transpose(1, 2))).transpose(1, 2))
 
 
+def is_long_enough(num_frames: int, text: str) -> bool:
+    """Whether CTC can align a text with the outputs of a `TextProbe`: one each, and one more between equal characters.
+
+    Args:
+        num_frames: Of the utterance.
+        text: What is said; an empty one teaches nothing.
+    """
+    needed = len(text) + sum(first == second for first, second in pairwise(text))
+    return 0 < needed <= -(-num_frames // PROBE_STRIDE)
+
+
 def read_texts(
     train: Sequence[np.ndarray],
     texts: Sequence[str],
@@ -60,7 +72,7 @@ def read_texts(
     """What is said, by a `TextProbe` trained with CTC.
 
     Args:
-        train: (frames, size) each.
+        train: (frames, size) each; those that are not `is_long_enough` are left out.
         texts: Of `train`, in lower case.
         test: As `train`.
         num_epochs: Of training.
@@ -68,13 +80,18 @@ def read_texts(
 
     Returns:
         The texts of `test`, by the best path.
+
+    Raises:
+        ValueError: No utterance is long enough.
     """
     characters = ["", *sorted(set("".join(texts)))]
     labels = [torch.tensor([characters.index(character) for character in text]) for text in texts]
     every = np.concatenate(train)
     mean, deviation = every.mean(0), every.std(0) + 1e-5
     frames = [torch.from_numpy((each - mean) / deviation).float() for each in train]
-    fits = [index for index, each in enumerate(frames) if len(each) >= 2 * PROBE_STRIDE * len(labels[index]) > 0]
+    fits = [index for index, each in enumerate(frames) if is_long_enough(len(each), texts[index])]
+    if not fits:
+        raise ValueError(f"none of the {len(train)} utterances in `train` has frames enough for its text.")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         probe = TextProbe(every.shape[1], len(characters))

@@ -135,7 +135,7 @@ def _power(analysis: Mapping) -> Section:
     sentences = [
         f"With {first['listeners']} listeners × {first['items']} items, {power['answers_each']:.1f} answers of each "
         f"listener to each condition, you can detect a {unit} of {first['detectable']:.2f} (80 % power, 5 % level, one "
-        "comparison, answers as variable as here); simulations found a tenth more to be needed.",
+        "comparison, answers as variable as here).",
     ]
     for difference, needed in power["needed"].items():
         too_many = needed is None or needed > MAX_LISTENERS

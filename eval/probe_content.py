@@ -26,11 +26,20 @@ import pandas as pd
 import torch
 from datasets import Dataset, concatenate_datasets
 
+from antiphon.eval.baselines import NO_INPUT, SIMPLE
 from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
-from antiphon.eval.content_probes import NUM_FOLDS, as_units, fit_units, read_speakers, read_texts
+from antiphon.eval.content_probes import NUM_FOLDS, as_units, fit_units, is_long_enough, read_speakers, read_texts
 from antiphon.eval.result_formats import format_interval, markdown_table
 from antiphon.eval.result_rows import write_row
-from antiphon.eval.statistics import bootstrap_difference, bootstrap_mean, bootstrap_ratio, population_claims
+from antiphon.eval.statistics import (
+    LEVEL,
+    baseline_claims,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    paired_permutation_test,
+    population_claims,
+)
 from antiphon.modeling.modeling_content_encoder import ContentEncoderModel
 from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.corpora import decode
@@ -39,6 +48,7 @@ from antiphon.processing.corpora.voices import load_voices
 SAMPLING_RATE = 16_000
 LEVEL_DBFS = -27.0
 BASELINE = "mel"
+NOTHING = "majority_label"
 
 
 @torch.no_grad()
@@ -108,41 +118,80 @@ def probe(
 
 
 def summarize(items: pd.DataFrame, baseline: pd.DataFrame) -> dict:
-    """The measured part of a row: both metrics with intervals over speakers, and their differences to the mel."""
-    heard, read = (items[items[column].notna()] for column in ("is_speaker_right", "character_errors"))
-    mel_heard, mel_read = (baseline[baseline[column].notna()] for column in ("is_speaker_right", "character_errors"))
-    right, mel_right = (each["is_speaker_right"].astype(float).tolist() for each in (heard, mel_heard))
-    errors, mel_errors = (each["character_errors"].tolist() for each in (read, mel_read))
-    accuracy_options = {"groups": heard["speaker_id"].tolist(), "possible_range": (0.0, 1.0)}
-    rate_options = {"groups": read["speaker_id"].tolist()}
-    characters = read["characters"].tolist()
-    metrics = {
-        "speaker_accuracy": bootstrap_mean(right, **accuracy_options),
-        "cer": bootstrap_ratio(errors, characters, **rate_options),
+    """The measured part of a row: both metrics with intervals over speakers, and their differences to baselines.
+
+    Args:
+        items: of the system, as `probe` returns them.
+        baseline: of the mel spectrogram.
+    """
+    nothing = _hear_nothing(items)
+    system = _Outcomes(items)
+    others = {
+        BASELINE: ("probes the mel spectrogram itself", SIMPLE, _Outcomes(baseline)),
+        NOTHING: ("hears nothing, always names the commonest speaker and writes nothing", NO_INPUT, nothing),
     }
-    mel_metrics = {
-        "speaker_accuracy": bootstrap_mean(mel_right, **accuracy_options),
-        "cer": bootstrap_ratio(mel_errors, characters, **rate_options),
-    }
-    differences = {
-        "speaker_accuracy": bootstrap_difference(right, mel_right, heard["speaker_id"].tolist()),
-        "cer": bootstrap_difference(errors, mel_errors, read["speaker_id"].tolist(), characters),
-    }
-    chance = max(Counter(heard["speaker_id"]).values()) / len(heard)
     return {
-        "metrics": {name: _entry(interval) for name, interval in metrics.items()},
+        "metrics": system.metrics(),
         "primary_metric": "speaker_accuracy",
-        "chance": chance,
+        "chance": nothing.metrics()["speaker_accuracy"]["value"],
         "baselines": {
-            BASELINE: {
-                "description": "probes the mel spectrogram itself",
-                "kind": "simple",
-                "metrics": {name: _entry(interval) for name, interval in mel_metrics.items()},
-                "difference": {name: _entry(interval) for name, interval in differences.items()},
+            name: {
+                "description": description,
+                "kind": kind,
+                "metrics": outcomes.metrics(),
+                "difference": {metric: _entry(interval) for metric, interval in system.minus(outcomes).items()},
             }
+            for name, (description, kind, outcomes) in others.items()
         },
-        "claims": population_claims(heard["speaker_id"].nunique()),
+        "claims": [*population_claims(len(set(system.heard["speaker_id"]))), *_claims(system, nothing)],
     }
+
+
+class _Outcomes:
+    """What both probes made of one system: right speakers, character errors."""
+
+    def __init__(self, items: pd.DataFrame):
+        self.heard, self.read = (items[items[column].notna()] for column in ("is_speaker_right", "character_errors"))
+        self.right = self.heard["is_speaker_right"].astype(float).tolist()
+        self.errors = self.read["character_errors"].tolist()
+        self.characters = self.read["characters"].tolist()
+        self.speakers = {"speaker_accuracy": self.heard["speaker_id"].tolist(), "cer": self.read["speaker_id"].tolist()}
+
+    def metrics(self) -> dict[str, dict]:
+        accuracy = bootstrap_mean(self.right, self.speakers["speaker_accuracy"], possible_range=(0.0, 1.0))
+        return {
+            "speaker_accuracy": _entry(accuracy),
+            "cer": _entry(bootstrap_ratio(self.errors, self.characters, self.speakers["cer"])),
+        }
+
+    def minus(self, other: "_Outcomes") -> dict:
+        return {
+            "speaker_accuracy": bootstrap_difference(self.right, other.right, self.speakers["speaker_accuracy"]),
+            "cer": bootstrap_difference(self.errors, other.errors, self.speakers["cer"], self.characters),
+        }
+
+
+def _hear_nothing(items: pd.DataFrame) -> _Outcomes:
+    """As if every answer were the commonest speaker and the empty text."""
+    heard = items["is_speaker_right"].notna()
+    commonest = Counter(items.loc[heard, "speaker_id"]).most_common(1)[0][0]
+    named = (items["speaker_id"] == commonest).where(heard)
+    return _Outcomes(items.assign(is_speaker_right=named, character_errors=items["characters"]))
+
+
+def _claims(system: _Outcomes, nothing: _Outcomes) -> list[str]:
+    """Whether the speaker is still found, and whether any text is read."""
+    differences = system.minus(nothing)
+    test = paired_permutation_test(system.right, nothing.right, system.speakers["speaker_accuracy"])
+    text_test = paired_permutation_test(system.errors, nothing.errors, system.speakers["cer"])
+    text = baseline_claims(differences["cer"], text_test, higher_is_better=False)
+    found = differences["speaker_accuracy"]
+    is_found = found.low > 0 and test.p_value < LEVEL
+    excess = f"{100 * found.value:+.1f} points over naming the commonest (p = {test.p_value:.2g})"
+    speaker = "this probe does not surely find the speaker; another may"
+    if is_found:
+        speaker = f"THE SPEAKER IS STILL FOUND: {excess}"
+    return [speaker, *(f"text: {claim}" for claim in text)]
 
 
 def _entry(interval) -> dict:
@@ -169,6 +218,12 @@ def load_sides(name: str, max_train: int, seed: int) -> tuple[Dataset, dict[str,
     return corpus, uses
 
 
+def _too_short(corpus: Dataset, rows: np.ndarray, frames: list[np.ndarray]) -> int:
+    """How many training utterances the probe of text cannot use; all systems have as many frames."""
+    texts = (plain_text(corpus[int(index)]["text"]) for index in rows)
+    return sum(not is_long_enough(len(frames[index]), text) for index, text in zip(rows, texts))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Extract features, run the probes, write a row for each system, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -186,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     units = fit_units([frames[first][index] for index in sides["train"]], seed=options.seed)
     frames["units"] = as_units(units, frames[first])
     lines, baseline = [], None
+    short = _too_short(corpus, sides["train"], frames[first])
     for name in frames:
         items = probe(frames, name, sides, corpus, options.seed)
         baseline = items if baseline is None else baseline
@@ -203,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "group_by": "speaker_id",
                 "sampling_rate": SAMPLING_RATE,
                 "speaker_probe": f"logistic regression on mean and deviation, {NUM_FOLDS} folds of utterances",
-                "text_probe": f"one convolution with CTC, {len(sides['train'])} training utterances",
+                "text_probe": f"one convolution with CTC, {len(sides['train'])} training utterances, "
+                f"{short} of them left out as too short for their text",
                 "seed": options.seed,
                 **machine_conditions(torch.device("cpu")),
             },

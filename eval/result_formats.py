@@ -25,6 +25,11 @@ def format_interval(result: dict | None) -> str:
     return f"{value} ({low} to {high})"
 
 
+def format_counted(result: dict | None) -> str:
+    """A metric as `format_interval` writes it, with the number of items that it is measured on."""
+    return format_interval(result) if result is None else f"{format_interval(result)}, n {result['n']}"
+
+
 def format_difference(difference: dict | None, unit: str | None) -> str:
     """A paired difference with its p-value; that of two percentages is in points."""
     if difference is None:

@@ -1,4 +1,4 @@
-"""A published converter as a system, and the baselines that are made of its parts."""
+"""A published converter as a system, and how a row tells of it."""
 
 from pathlib import Path
 

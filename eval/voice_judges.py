@@ -1,13 +1,15 @@
 """What judges converted voices: whose voice it is, what it says, how it sounds. No model here is trained against them.
 
-A judge has a `name` with its version, for the conditions of a row, and turns a waveform at 16 kHz into arrays by name:
-a speaker judge into `embedding`, a recogniser into `text`, a quality judge into mean opinion scores.
+A judge has a `name` with its version, for the conditions of a row, may name the `packages` that its answers depend on,
+and turns a waveform at 16 kHz into arrays by name: a speaker judge into `embedding`, a recogniser into `text`, a
+quality judge into mean opinion scores.
 """
 
 import hashlib
 import importlib.metadata
 import os
 import string
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -17,14 +19,13 @@ import torch
 from transformers import AutoModel, AutoModelForCTC, AutoProcessor
 
 from antiphon.eval.caching import cached_arrays
-from antiphon.eval.conditions import file_sha256
+from antiphon.eval.conditions import file_sha256, records_sha256
 from antiphon.eval.judge_packages import import_judge
 from antiphon.processing.feature_extraction_log_mel import LogMelFeatureExtractor
 from antiphon.processing.tokenization_character import make_normalizer
 
 SAMPLING_RATE = 16_000
 SILENT_PEAK = 1e-4  # below it there is nothing to judge
-WEIGHTS = "model.safetensors"
 TEXT_ALPHABET = string.ascii_lowercase + string.digits + "'"
 TEXT_NORMALIZER = f"lower case, {TEXT_ALPHABET} and single spaces"
 
@@ -45,7 +46,19 @@ def ask(judge: Judge, waveform: np.ndarray, cache: str | os.PathLike | None = No
         cache: folder, as `cached_arrays` takes it.
     """
     digest = hashlib.sha256(np.ascontiguousarray(waveform, dtype=np.float32).tobytes()).hexdigest()
-    return cached_arrays("voice_judges", [judge.name, digest], lambda: judge(waveform), cache=cache)
+    return cached_arrays(
+        "voice_judges",
+        [judge.name, digest],
+        lambda: judge(waveform),
+        modules=[sys.modules[type(judge).__module__]],
+        packages=getattr(judge, "packages", ()),
+        cache=cache,
+    )
+
+
+def is_silent(waveform: np.ndarray) -> bool:
+    """Whether there is nothing to judge."""
+    return bool(np.abs(waveform).max(initial=0.0) < SILENT_PEAK)
 
 
 class ResemblyzerJudge:
@@ -53,6 +66,8 @@ class ResemblyzerJudge:
 
     Source: Wan et al., "Generalized End-to-End Loss for Speaker Verification", 2018.
     """
+
+    packages = ("resemblyzer", "librosa", "numpy", "torch", "webrtcvad")
 
     def __init__(self):
         package = import_judge("resemblyzer")
@@ -62,7 +77,7 @@ class ResemblyzerJudge:
 
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Embed the parts with speech; all of it where its detector finds none."""
-        if np.abs(waveform).max(initial=0.0) < SILENT_PEAK:
+        if is_silent(waveform):
             return {"embedding": np.zeros(256, np.float32)}
         speech = self._prepare(waveform, source_sr=SAMPLING_RATE)
         return {"embedding": self._encoder.embed_utterance(speech if len(speech) else waveform)}
@@ -75,30 +90,36 @@ class SpeakerEncoderJudge:
         checkpoint: folder.
     """
 
+    packages = ("antiphon", "numpy", "torch", "transformers")
+
     def __init__(self, checkpoint: str | Path):
         self.name = checkpoint_name(checkpoint)
-        self._model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True).eval()
+        self.model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True).eval()
         self._extractor = LogMelFeatureExtractor(win_length=640, n_fft=640, mel_floor=1e-6, normalize="none")
 
     @torch.inference_mode()
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Embed all of the recording."""
         features = self._extractor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")["input_features"]
-        return {"embedding": self._model(features).speaker_embeddings[0].numpy()}
+        return {"embedding": self.model(features).speaker_embeddings[0].numpy()}
 
 
 class PocketsphinxRecogniser:
     """Pocketsphinx with its own English model: independent of everything here, and weak."""
 
+    packages = ("numpy", "pocketsphinx")
+
     def __init__(self):
         package = import_judge("pocketsphinx")
-        self.name = f"pocketsphinx {importlib.metadata.version('pocketsphinx')} en-us"
-        # Its live normalisation carries what it heard over to the next recording.
+        version = importlib.metadata.version("pocketsphinx")
+        self.name = f"pocketsphinx {version} en-us, batch mean, features begun anew for each recording"
         self._decoder = package.Decoder(samprate=SAMPLING_RATE, loglevel="FATAL", cmn="batch")
 
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Recognise one recording."""
         samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+        # Its normalisation carries what it heard over to the next recording, even with the mean of a batch.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), full_utt=True)
         self._decoder.end_utt()
@@ -113,15 +134,17 @@ class CheckpointRecogniser:
         checkpoint: folder of a CTC model with its processor.
     """
 
+    packages = ("antiphon", "numpy", "tokenizers", "torch", "transformers")
+
     def __init__(self, checkpoint: str | Path):
         self.name = checkpoint_name(checkpoint)
         self._processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
-        self._model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval()
+        self.model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval()
 
     @torch.inference_mode()
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Recognise one recording."""
-        output = self._model(**self._processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
+        output = self.model(**self._processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
         return {"text": np.array(self._processor.decode_logits(output.logits, output.attention_mask)[0]["text"])}
 
 
@@ -132,21 +155,25 @@ class DnsmosJudge:
     Noise Suppressors", 2022.
     """
 
+    packages = ("librosa", "numpy", "onnxruntime", "speechmos")
+
     def __init__(self):
         self._dnsmos = import_judge("speechmos.dnsmos")
         self.name = f"dnsmos of speechmos {importlib.metadata.version('speechmos')}"
 
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
-        """Rate one recording; what exceeds full scale is clipped, as a player would."""
-        scores = self._dnsmos.run(np.clip(waveform, -1, 1), sr=SAMPLING_RATE)
+        """Rate one recording within full scale."""
+        scores = self._dnsmos.run(waveform, sr=SAMPLING_RATE)
         return {name: np.array(scores[f"{name}_mos"]) for name in ("ovrl", "sig", "bak")}
 
 
 def checkpoint_name(checkpoint: str | Path) -> str:
-    """Return the name of a checkpoint folder with a digest of its weights."""
+    """Return the name of a checkpoint folder with a digest of all its files: code and settings answer too."""
     path = Path(checkpoint).resolve()
     folder = path.parent.name if path.name == "checkpoint" else path.name
-    return f"{folder} ({file_sha256(path / WEIGHTS)[:12]})"
+    files = (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    digest = records_sha256((file.relative_to(path).as_posix(), file_sha256(file)) for file in files)
+    return f"{folder} ({digest[:12]})"
 
 
 def normalize_text(text: str) -> str:

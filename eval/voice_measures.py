@@ -1,15 +1,17 @@
 """What judges and signal measures say of one converted recording, as columns of an item table.
 
-Every measure has a column that counts (1 or 0), so that what a recording cannot be measured on adds nothing to either
-sum; see `METRIC_COLUMNS` of `voice_scores`. Errors of words are counted there, from the transcripts.
+Every measure has a column that counts (1 or 0), so that what a conversion cannot be measured on adds nothing to either
+sum; see `METRIC_COLUMNS` of `voice_statistics`. Source and recordings of the target decide on that, never the output: a
+silent one gets the lowest score there is. Two measures have none and leave out what they cannot be taken on:
+`source_similarity`, where silence, and `f0_rmse`, where an output without any voiced frame in common has no value.
+Errors of words are counted in `voice_counts`, from the transcripts.
 """
 
-import os
-from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
 
+from antiphon.eval.judge_packages import import_judge
 from antiphon.eval.metric_loading import load_metric
 from antiphon.eval.voice_analysis import (
     VoiceAnalysis,
@@ -20,40 +22,11 @@ from antiphon.eval.voice_analysis import (
     warp_voice,
 )
 from antiphon.eval.voice_items import Conversion
-from antiphon.eval.voice_judges import SAMPLING_RATE, Judge, ask
+from antiphon.eval.voice_judges import SAMPLING_RATE, Judge, ask, is_silent
+from antiphon.eval.voice_panel import Judges
 
-
-@dataclass(frozen=True)
-class Judges:
-    """Who judges, and where the answers are kept.
-
-    Args:
-        speaker: decides on similarity.
-        recogniser: decides on words.
-        own_speaker, second_recogniser, quality: further opinions, None to go without.
-        cache: folder, as `cached_arrays` takes it.
-    """
-
-    speaker: Judge
-    recogniser: Judge
-    own_speaker: Judge | None = None
-    second_recogniser: Judge | None = None
-    quality: Judge | None = None
-    cache: str | os.PathLike | None = None
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Name and version of each, by its role."""
-        roles = ("speaker", "recogniser", "own_speaker", "second_recogniser", "quality")
-        return {role: getattr(self, role).name for role in roles if getattr(self, role)}
-
-    def embedding(self, judge: Judge, waveform: np.ndarray) -> np.ndarray:
-        """Embedding of one recording."""
-        return ask(judge, waveform, self.cache)["embedding"]
-
-    def text(self, judge: Judge, waveform: np.ndarray) -> str:
-        """Transcript of one recording."""
-        return str(ask(judge, waveform, self.cache)["text"])
+LOWEST_OPINION = 1.0  # of DNSMOS and of PESQ
+LOWEST_QUALITY = {"stoi": 0.0, "pesq": LOWEST_OPINION}
 
 
 class ConversionJudge:
@@ -72,7 +45,8 @@ class ConversionJudge:
         """Measure one output.
 
         Args:
-            waveform: (samples,) float32; None where the system had nothing to work on.
+            waveform: (samples,) float32 within full scale, zeros where the system failed; None where an upper bound
+                has no recording of the target to work on, which alone is measured nowhere.
             is_target: whether this is a recording of the target, which has the target's melody and, without a parallel
                 recording, other words.
 
@@ -88,23 +62,26 @@ class ConversionJudge:
         if self.judges.second_recogniser:
             columns |= self._words("second_", self.judges.second_recogniser, heard)
         if self.judges.quality:
-            rated = waveform is not None
-            score = float(ask(self.judges.quality, waveform, self.judges.cache)["ovrl"]) if rated else 0.0
-            columns |= {"dnsmos": score, "rated": int(rated)}
+            columns |= self._opinion(self.judges.quality, waveform)
         columns |= self._contour(None if is_target else waveform)
-        return columns | self._parallel(waveform)
+        columns |= self._parallel(waveform)
+        return columns | {"silent": int(waveform is not None and is_silent(waveform))}
 
     def _similarity(self, prefix: str, judge: Judge, waveform: np.ndarray | None) -> dict:
-        if waveform is None:
-            similarity = source_similarity = 0.0
-        else:
+        held_out = not self.conversion.facts["voice_is_reference"]
+        audible = waveform is not None and not is_silent(waveform)
+        similarity = source_similarity = 0.0
+        if audible:
             embedding = self.judges.embedding(judge, waveform)
             target, source = self._embeddings(judge)
             similarity, source_similarity = _cosine(embedding, target), _cosine(embedding, source)
         return {
-            f"{prefix}similarity": similarity,
+            f"{prefix}similarity": similarity if held_out else 0.0,
+            f"{prefix}judged": int(waveform is not None and held_out),
+            f"{prefix}reference_similarity": 0.0 if held_out else similarity,
+            f"{prefix}judged_by_reference": int(waveform is not None and not held_out),
             f"{prefix}source_similarity": source_similarity,
-            f"{prefix}judged": int(waveform is not None),
+            f"{prefix}compared": int(audible),
         }
 
     def _embeddings(self, judge: Judge) -> tuple[np.ndarray, np.ndarray]:
@@ -116,12 +93,27 @@ class ConversionJudge:
         return self._voices[judge.name]
 
     def _words(self, prefix: str, judge: Judge, waveform: np.ndarray | None) -> dict:
-        """The transcript as it was heard; counts are made by `voice_scores`, for which None is no item."""
-        return {f"{prefix}hypothesis": None if waveform is None else self.judges.text(judge, waveform)}
+        """The transcript as it was heard; counts are made by `voice_counts`, for which None is no item."""
+        if waveform is None:
+            return {f"{prefix}hypothesis": None}
+        return {f"{prefix}hypothesis": "" if is_silent(waveform) else self.judges.text(judge, waveform)}
+
+    def _opinion(self, judge: Judge, waveform: np.ndarray | None) -> dict:
+        if waveform is None:
+            return {"dnsmos": 0.0, "rated": 0}
+        silent = is_silent(waveform)
+        opinion = LOWEST_OPINION if silent else float(ask(judge, waveform, self.judges.cache)["ovrl"])
+        return {"dnsmos": opinion, "rated": 1}
 
     @cached_property
     def _source_f0(self) -> np.ndarray:
         return track_f0(self.conversion.source, SAMPLING_RATE)
+
+    @cached_property
+    def _source_has_melody(self) -> bool:
+        """Whether a correlation with the source's pitch is defined."""
+        f0 = self._source_f0
+        return not np.isnan(_metric("pitch_errors").compute(predictions=[f0], references=[f0])["f0_correlation"])
 
     def _contour(self, waveform: np.ndarray | None) -> dict:
         """Whether the source's melody was kept."""
@@ -129,17 +121,22 @@ class ConversionJudge:
             return {"f0_correlation": 0.0, "correlated": 0, "voicing_error": 0.0, "followed": 0}
         f0 = self._source_f0 if waveform is self.conversion.source else track_f0(waveform, SAMPLING_RATE)
         measured = _metric("pitch_errors").compute(predictions=[f0], references=[self._source_f0])
-        correlated = not np.isnan(measured["f0_correlation"])
+        correlation = measured["f0_correlation"]
         return {
-            "f0_correlation": measured["f0_correlation"] if correlated else 0.0,
-            "correlated": int(correlated),
-            "voicing_error": measured["voicing_error"],
+            "f0_correlation": 0.0 if np.isnan(correlation) or not self._source_has_melody else correlation,
+            "correlated": int(self._source_has_melody),
+            "voicing_error": 1.0 if is_silent(waveform) else measured["voicing_error"],
             "followed": 1,
         }
 
     @cached_property
     def _parallel_analysis(self) -> VoiceAnalysis:
         return analyse_voice(self.conversion.parallel, SAMPLING_RATE)
+
+    @cached_property
+    def _parallel_is_speech(self) -> bool:
+        """Whether PESQ finds speech in the parallel recording."""
+        return waveform_quality(self.conversion.parallel, self.conversion.parallel) is not None
 
     def _parallel(self, waveform: np.ndarray | None) -> dict:
         """Distances from the target's own utterance of the same words, along the best alignment."""
@@ -161,8 +158,15 @@ class ConversionJudge:
             "parallel": 1,
             "f0_rmse": pitch["f0_rmse"] if met else 0.0,
             "met": int(met),
-            **_waveform_quality(waveform, synthesise_voice(warp_voice(parallel, in_time(path)), len(waveform))),
+            **self._quality(waveform, path),
         }
+
+    def _quality(self, waveform: np.ndarray, path: np.ndarray) -> dict[str, float]:
+        """PESQ and STOI against the parallel utterance in the output's timing."""
+        if not self._parallel_is_speech:
+            return {**LOWEST_QUALITY, "aligned": 0}
+        reference = synthesise_voice(warp_voice(self._parallel_analysis, in_time(path)), len(waveform))
+        return {**(waveform_quality(waveform, reference) or LOWEST_QUALITY), "aligned": 1}
 
 
 def in_time(path: np.ndarray) -> np.ndarray:
@@ -176,14 +180,20 @@ def in_time(path: np.ndarray) -> np.ndarray:
     return frames
 
 
-def _waveform_quality(waveform: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """PESQ and STOI against the parallel utterance in the output's timing; not counted where PESQ finds no speech."""
-    options = {"predictions": [waveform], "references": [reference], "sampling_rate": SAMPLING_RATE}
+def waveform_quality(waveform: np.ndarray, reference: np.ndarray) -> dict[str, float] | None:
+    """PESQ and STOI against a recording in the same time, both (samples,); None where either has no speech for PESQ."""
+    if is_silent(waveform) or is_silent(reference):
+        return None
+    package = import_judge("pesq")
     try:
-        measured = _metric("waveform_quality").compute(**options)
-    except ValueError:
-        return {"stoi": 0.0, "pesq": 0.0, "aligned": 0}
-    return {"stoi": measured["stoi"], "pesq": measured["pesq"], "aligned": 1}
+        measured = _metric("waveform_quality").compute(
+            predictions=[waveform], references=[reference], sampling_rate=SAMPLING_RATE
+        )
+    except ValueError as error:
+        if isinstance(error.__cause__, (package.NoUtterancesError, package.BufferTooShortError)):
+            return None
+        raise
+    return {name: measured[name] for name in LOWEST_QUALITY}
 
 
 def _cosine(embedding: np.ndarray, other: np.ndarray) -> float:

@@ -27,9 +27,9 @@ from antiphon.eval.report_blocks import Alignment, Details, Figure, Paragraph, R
 from antiphon.eval.report_failures import align
 from antiphon.eval.report_figures import DYNAMIC_RANGE_DB, log_mel_decibels
 from antiphon.eval.report_html import render_html
-from antiphon.eval.result_formats import format_difference, format_interval, format_number
+from antiphon.eval.result_formats import format_counted, format_difference, format_number
 from antiphon.eval.result_rows import items_path, read_row, write_atomically
-from antiphon.eval.voice_runs import REFERENCE, SOURCE, SYSTEM, audio_path
+from antiphon.eval.voice_runs import REFERENCE, SOURCE, SYSTEM, audio_path, check_recordings
 from antiphon.eval.voice_scores import METRIC_COLUMNS, baseline_names
 from antiphon.processing.audio_io import encode_audio, read_audio
 
@@ -38,6 +38,7 @@ GAP_PIXELS = 6
 NUM_COLOURS = 24  # 3 dB each; more only make the page larger
 SHOWN_METRICS = (
     "similarity",
+    "reference_similarity",
     "own_similarity",
     "wer",
     "second_wer",
@@ -57,22 +58,30 @@ def build_voice_report(row: Mapping, items: pd.DataFrame, audio: Path | None, *,
         items: its item table.
         audio: folder that the benchmark kept the recordings in; None for neither players nor spectrograms.
         with_players: whether recordings come along.
+
+    Raises:
+        ValueError: the folder holds the recordings of another row.
     """
+    if audio is not None:
+        check_recordings(audio, row, items)
     places = items.reset_index(drop=True)
-    ranked = places.sort_values(["similarity", "item_id"])
+    ranked = places.sort_values(["judged", "similarity", "item_id"], ascending=[False, True, True])
     overview = [_metric_table(row), *(_scenario_table(row, metric) for metric in ("similarity", "wer"))]
     overview = [table for table in overview if table.rows]
     by_words = places[places["words"] > 0].sort_values(["errors", "item_id"], ascending=[False, True])
     by_words = by_words.loc[(by_words["errors"] / by_words["words"]).sort_values(ascending=False, kind="stable").index]
     worst = [
-        _worst_table("Least like the target", ranked.head(NUM_WORST)),
+        _worst_table("Least like the target", ranked[ranked["judged"] > 0].head(NUM_WORST)),
         _worst_table("Most words lost", by_words.head(NUM_WORST)),
     ]
     every = [
         Details(_headline(item), list(_conversion(item, index, audio, with_players)))
         for index, item in ranked.iterrows()
     ]
-    note = "All conversions of the benchmark, not a choice; those least like the target come first."
+    note = (
+        "All conversions of the benchmark, not a choice; those least like the target come first, and last those whose "
+        "target has no recording but the reference."
+    )
     return Report(
         title=f"Every conversion of {row.get('system') or row['benchmark']}",
         abstract="",
@@ -89,29 +98,34 @@ def _metric_table(row: Mapping) -> Table:
     systems = {"this system": row, **{name.replace("_", " "): entry for name, entry in row["baselines"].items()}}
     names = list(row["metrics"])
     lines = [
-        [name, *(format_interval(entry["metrics"].get(metric)) for metric in names)] for name, entry in systems.items()
+        [name, *(format_counted(entry["metrics"].get(metric)) for metric in names)] for name, entry in systems.items()
     ]
     for name, entry in row["baselines"].items():
-        differences = [
-            format_difference(entry["difference"].get(metric), row["metrics"][metric]["unit"]) for metric in names
-        ]
+        differences = [_difference(entry["difference"].get(metric), row["metrics"][metric]["unit"]) for metric in names]
         lines.append([f"this system minus {name.replace('_', ' ')}", *differences])
     arrows = [f"{name} {'↑' if row['metrics'][name]['higher_is_better'] else '↓'}" for name in names]
     return Table("All scenarios, with 95 % intervals over target and source speakers", ["", *arrows], lines)
 
 
+def _difference(difference: Mapping | None, unit: str | None) -> str:
+    """A paired difference with the number of items that both are measured on."""
+    cell = format_difference(difference, unit)
+    return cell if difference is None else f"{cell}, n {difference['n']}"
+
+
 def _scenario_table(row: Mapping, metric: str) -> Table:
-    """One metric of every system in every scenario."""
+    """One metric of every system in every scenario, and of this system under each of its conditions."""
     names = list(row["baselines"])
-    lines = [
-        [
-            f"{scenario} ({entry['n']})",
-            format_interval(entry["metrics"].get(metric)),
-            *(format_interval(entry["baselines"].get(name, {"metrics": {}})["metrics"].get(metric)) for name in names),
-        ]
-        for scenario, entry in row["scenarios"].items()
-        if metric in entry["metrics"]
-    ]
+    lines = []
+    for scenario, entry in row["scenarios"].items():
+        if metric not in entry["metrics"]:
+            continue
+        others = (entry["baselines"].get(name, {"metrics": {}})["metrics"].get(metric) for name in names)
+        figures = [entry["metrics"][metric], *others]
+        lines.append([f"{scenario} ({entry['n']})", *map(format_counted, figures)])
+        for condition, own in entry.get("conditions", {}).items():
+            cells = [format_counted(own["metrics"].get(metric)), *("" for _ in names)]
+            lines.append([f"{scenario}: {condition} ({own['n']})", *cells])
     return Table(f"{metric} by scenario", ["", "this system", *(name.replace("_", " ") for name in names)], lines)
 
 
@@ -119,7 +133,7 @@ def _worst_table(caption: str, items: pd.DataFrame) -> Table:
     lines = [
         [
             str(item["item_id"]),
-            format_number(float(item["similarity"])),
+            _value(item, "", "similarity"),
             _value(item, "", "wer"),
             item["hypothesis"] or "",
         ]
@@ -129,7 +143,7 @@ def _worst_table(caption: str, items: pd.DataFrame) -> Table:
 
 
 def _headline(item: pd.Series) -> str:
-    return f"similarity {item['similarity']:.3f}, WER {_value(item, '', 'wer')}: {item['item_id']}"
+    return f"similarity {_value(item, '', 'similarity')}, WER {_value(item, '', 'wer')}: {item['item_id']}"
 
 
 def _value(item: pd.Series, prefix: str, metric: str) -> str:

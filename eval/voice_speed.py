@@ -56,7 +56,8 @@ def measure_speed_apart(checkpoint: Path, seconds: float = 10.0) -> dict:
     """Measure in a fresh process, since the peak of a process never falls again."""
     command = [sys.executable, __file__, str(checkpoint), "--seconds", str(seconds)]
     command += ["--threads", str(torch.get_num_threads())]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    # What it complains about is for the reader: only its figures are caught.
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 

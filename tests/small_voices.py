@@ -15,7 +15,7 @@ SPEAKERS = {
     "clara": (200.0, (700.0, 1800.0)),
     "dan": (130.0, (500.0, 1500.0)),
 }
-NUM_CLIPS = 3
+NUM_CLIPS = 4
 
 
 def vowel(f0: float, seconds: float = 0.6, formants=(700.0, 1200.0), breath: float = 1e-3, glide: float = 0.0):
@@ -32,7 +32,7 @@ def vowel(f0: float, seconds: float = 0.6, formants=(700.0, 1200.0), breath: flo
 
 
 def small_voices() -> datasets.Dataset:
-    """Three clips of each speaker, in the columns that a benchmark reads; all with the same two words."""
+    """Four clips of each speaker, in the columns that a benchmark reads; all with the same two words."""
     rows = []
     for speaker, (f0, formants) in SPEAKERS.items():
         for clip in range(NUM_CLIPS):

@@ -1,5 +1,6 @@
 """Makes the stored pairs of voice conversion: whose words, in whose voice, from which reference, under what strain."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 import pandas as pd
@@ -11,6 +12,7 @@ RARE_ACCENTS = ("indian", "australia", "england")
 _SEED = 0
 _SEPARATOR = ";"
 _NUM_QUICK = 6  # of each scenario
+_NUM_HELD_OUT = 3  # recordings of a target that no system is given, if it has twice as many
 _READ = ("mini_librispeech", "vctk_parallel")
 _TARGETS = (*_READ, "an4", "librispeech_speakers")
 _SOURCE_SECONDS = (3, 8)
@@ -23,7 +25,10 @@ _NUM_STRAINED, _NOISE_LEVELS_DB, _REFERENCE_LENGTHS = 8, (20, 10, 0), (1, 3, 10)
 
 
 def make_conversion_pairs(items: pd.DataFrame) -> pd.DataFrame:
-    """Pair sources with targets among the test speakers; speakers and recordings take turns.
+    """Pair sources with targets among the speakers of validation and of test; speakers and recordings take turns.
+
+    Validation, whose corpora have no rare accent, no German and no parallel sentences, gets read English only. Wherever
+    a scenario has targets of whom some recordings can be held out, only these are chosen.
 
     Args:
         items: side, corpus, name, speaker_id, gender, text, duration_seconds, language, accent, and label (an emotion)
@@ -32,11 +37,15 @@ def make_conversion_pairs(items: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a conversion, as `voices.load_conversion_pairs` tells.
     """
-    maker = _PairMaker(items[items["side"] == "test"])
-    read = [*maker.by_gender("same_gender"), *maker.by_gender("cross_gender")]
-    rows = [*read, *maker.accents(), *maker.languages(), *maker.emotions(), *maker.parallel(), *maker.strained(read)]
+    rows = []
+    for side in ("validation", "test"):
+        maker = _PairMaker(items[items["side"] == side])
+        read = [*maker.by_gender("same_gender"), *maker.by_gender("cross_gender")]
+        special = [maker.accents, maker.languages, maker.emotions, maker.parallel] if side == "test" else []
+        own = [*read, *(row for make in special for row in make()), *maker.strained(read)]
+        rows += [{"side": side, **row} for row in own]
     pairs = pd.DataFrame(rows)
-    return pairs.assign(quick=pairs.groupby("scenario", sort=False).cumcount() < _NUM_QUICK)
+    return pairs.assign(quick=pairs.groupby(["side", "scenario"], sort=False).cumcount() < _NUM_QUICK)
 
 
 class _Deck:
@@ -60,6 +69,12 @@ class _PairMaker:
         # All orders below follow from this one.
         self._items = items.sort_values("name").sample(frac=1, random_state=_SEED).set_index("name")
         self._gender = self._items.groupby("speaker_id")["gender"].first()
+        usable = self._usable()
+        of_speaker = usable.groupby("speaker_id")["corpus"]
+        number = (of_speaker.transform("size") // 2).clip(upper=_NUM_HELD_OUT)
+        is_held_out = of_speaker.cumcount(ascending=False) < number
+        self._held_out = usable[is_held_out]
+        self._given = usable[~is_held_out]
         self._read = self._clips(_READ, self._items["duration_seconds"].between(*_SOURCE_SECONDS))
         self._targets = self._speakers(_TARGETS)
 
@@ -102,7 +117,9 @@ class _PairMaker:
             for label in _EMOTIONS:
                 own = clips[label][actors.deal(clips[label])]
                 name = own.deal([clip for clip in own.cards if self._parallels(clip)])
-                target = targets.deal(self._parallels(name))
+                text = self._items.at[name, "text"]
+                reachable = [other for other in self._parallels(name) if self._references(other, text)]
+                target = targets.deal(reachable)
                 yield self._pair("expressive", name, target, label=label)
 
     def parallel(self) -> Iterator[dict]:
@@ -117,17 +134,21 @@ class _PairMaker:
 
     def strained(self, read: list[dict]) -> Iterator[dict]:
         """One pair of each reader again, under noise and from references of several lengths."""
-        chosen = []
+        chosen, longest = [], max(_REFERENCE_LENGTHS)
         for index, speaker in enumerate(self._read):
             scenario = ("same_gender", "cross_gender")[index % 2]
             own = [pair for pair in read if (pair["source_speaker"], pair["scenario"]) == (speaker, scenario)]
-            chosen.append(next(pair for pair in own if self._references(pair, max(_REFERENCE_LENGTHS))))
+            long = [pair for pair in own if self._references(pair["target_speaker"], pair["text"], longest)]
+            if not long:
+                raise CorpusError(f"no target of {speaker} has a reference of {longest} s; the corpora are others.")
+            heard = Counter(pair["target_speaker"] for pair in chosen)
+            chosen.append(min(long, key=lambda pair: heard[pair["target_speaker"]]))
         for pair in chosen:
             for level in _NOISE_LEVELS_DB:
                 yield {**pair, "scenario": "noisy_reference", "reference_snr_db": level}
         for pair in chosen:
             for seconds in _REFERENCE_LENGTHS:
-                references = self._references(pair, seconds)
+                references = self._references(pair["target_speaker"], pair["text"], seconds)
                 yield {**pair, "scenario": "reference_seconds", "reference_seconds": seconds, **references}
 
     def _pair(self, scenario: str, name: str, target: str, label: str | None = None) -> dict:
@@ -145,30 +166,39 @@ class _PairMaker:
             "label": label,
             "text": source["text"],
         }
-        return {**pair, **self._references(pair, REFERENCE_SECONDS)}
+        return {**pair, **self._references(target, source["text"])}
 
-    def _references(self, pair: dict, seconds: float) -> dict | None:
-        """The target's first recordings that last so long together; None if they do not. Never the source's words."""
-        items = self._items[(self._items["speaker_id"] == pair["target_speaker"])]
-        items = items[(items["text"] != pair["text"]) & ~items["label"].isin(_EMOTIONS[1:])]
+    def _references(self, speaker: str, text: str, seconds: float = REFERENCE_SECONDS) -> dict | None:
+        """The speaker's first recordings that last so long together; None if they do not. Never this text."""
+        items = self._given[(self._given["speaker_id"] == speaker) & (self._given["text"] != text)]
         reached = items["duration_seconds"].cumsum()
         if len(items) == 0 or reached.iloc[-1] < seconds:
             return None
         return {"reference_files": _SEPARATOR.join(items.index[: reached.searchsorted(seconds) + 1])}
 
     def _parallels(self, name: str) -> dict[str, str]:
-        """For each other speaker who said the same words with the same emotion, the recording of it."""
+        """By other speaker, the same words with the same emotion, unless that recording is held out."""
         source = self._items.loc[name]
-        same = self._items[self._items["text"] == source["text"]]
+        same = self._items[(self._items["text"] == source["text"]) & ~self._items.index.isin(self._held_out.index)]
         same = same[same["label"].fillna("") == self._items["label"].fillna("")[name]]
         same = same[same["speaker_id"] != source["speaker_id"]].sort_index()
         return {speaker: names[0] for speaker, names in same.groupby("speaker_id").groups.items()}
 
-    def _speakers(self, corpora: Iterable[str], fitting: pd.Series | bool = True) -> _Deck:
-        """The speakers whose recordings suffice for a reference."""
-        items = self._items[self._items["corpus"].isin(corpora) & fitting]
+    def _speakers(self, corpora: Iterable[str], fitting: pd.Series | None = None) -> _Deck:
+        """The speakers whose recordings suffice for a reference: those with others held out, or all if nobody has."""
+        items = self._given[self._given["corpus"].isin(corpora)]
+        if fitting is not None:
+            items = items[fitting[items.index]]
         seconds = items.groupby("speaker_id", sort=False)["duration_seconds"].sum()
-        return _Deck(seconds.index[seconds >= REFERENCE_SECONDS])
+        long = seconds.index[seconds >= REFERENCE_SECONDS]
+        judged = long[long.isin(self._held_out["speaker_id"])]
+        return _Deck(judged if len(judged) else long)
+
+    def _usable(self) -> pd.DataFrame:
+        """Recordings that tell a voice: not acted, nor an utterance that two corpora have."""
+        utterances = self._items.index.to_series().str.rpartition("/")[2]
+        acted = self._items["label"].isin(_EMOTIONS[1:])
+        return self._items[~acted & ~utterances.duplicated(keep=False)]
 
     def _clips(self, corpora: Iterable[str], fitting: pd.Series) -> dict[str, _Deck]:
         items = self._items[self._items["corpus"].isin(corpora) & fitting]

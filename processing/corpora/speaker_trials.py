@@ -11,7 +11,10 @@ _MAX_SAME_PER_SPEAKER = 50
 
 
 def make_speaker_trials(items: pd.DataFrame) -> pd.DataFrame:
-    """Pair recordings within each corpus, so that no recording chain tells speakers apart.
+    """Pair recordings within each corpus, so that no corpus's recording chain tells speakers apart.
+
+    Sessions still may: the corpora have one chapter of LibriSpeech, or one session, of almost every speaker, so that
+    recordings of the same speaker share their room and microphone. Error rates are lower than across sessions.
 
     A speaker with two recordings or more gets up to 50 pairs of them. A corpus gets as many pairs of different
     speakers as of the same: half of one gender, half of two, each pair of speakers as often as the others.

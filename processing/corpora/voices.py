@@ -86,10 +86,7 @@ def load_speaker_trials(side: str) -> pd.DataFrame:
     Raises:
         CorpusError: The side has no trials.
     """
-    trials = pd.read_csv(STORED_TRIALS)
-    if side not in set(trials["side"]):
-        raise CorpusError(f"`side` is {side!r} but there are trials of {', '.join(sorted(set(trials['side'])))}.")
-    trials = trials[trials["side"] == side].drop(columns="side").reset_index(drop=True)
+    trials = _of_side(pd.read_csv(STORED_TRIALS), side, "trials")
     voices = pd.read_csv(STORED_VOICES, dtype=str)
     speakers = dict(zip(voices["corpus"] + "/" + voices["file_name"], voices["speaker_id"]))
     return trials.assign(
@@ -99,10 +96,11 @@ def load_speaker_trials(side: str) -> pd.DataFrame:
     )
 
 
-def load_conversion_pairs(quick: bool = False) -> pd.DataFrame:
-    """Read the stored pairs that voice conversion is measured on; all speakers are of the test.
+def load_conversion_pairs(side: str, quick: bool = False) -> pd.DataFrame:
+    """Read the stored pairs that voice conversion is measured on, among the speakers of one side.
 
     Args:
+        side: "test", or "validation" for choosing a model, which has read English only.
         quick: Only six of each scenario.
 
     Returns:
@@ -111,12 +109,22 @@ def load_conversion_pairs(quick: bool = False) -> pd.DataFrame:
             reference_seconds. The last two repeat pairs of the first two.
         source_file, source_speaker, text, language: What is said, and in "en" or "de".
         target_speaker, reference_files, reference_seconds: Who is to say it; a list of recordings, whose beginning of
-            that length, when they are joined, is the reference. None of them has the words of the source.
+            that length, when they are joined, is the reference. None of them has the words of the source. Other
+            recordings of the target are held out: no pair gives them. Speakers with a rare accent have none.
         reference_snr_db: Level of noise to be mixed into the reference; NaN for none.
         parallel_file: The same words, with the same emotion, by the target; null where there is none.
         label: The source's emotion, or in scenario accent "from" and "to" whose accent; else null.
         quick: Whether the pair is one of the six.
+
+    Raises:
+        CorpusError: The side has no pairs.
     """
-    pairs = pd.read_csv(STORED_PAIRS)
+    pairs = _of_side(pd.read_csv(STORED_PAIRS), side, "pairs")
     pairs["reference_files"] = pairs["reference_files"].str.split(";")
     return pairs[pairs["quick"]].reset_index(drop=True) if quick else pairs
+
+
+def _of_side(listed: pd.DataFrame, side: str, what: str) -> pd.DataFrame:
+    if side not in set(listed["side"]):
+        raise CorpusError(f"`side` is {side!r} but there are {what} of {', '.join(sorted(set(listed['side'])))}.")
+    return listed[listed["side"] == side].drop(columns="side").reset_index(drop=True)

@@ -12,7 +12,8 @@ from antiphon.eval import benchmark_speaker_verification as benchmark
 from antiphon.eval.conditions import file_sha256
 from antiphon.eval.metric_loading import load_metric
 from antiphon.eval.mfcc_statistics import MfccStatistics, standardize
-from antiphon.eval.speaker_verification_scores import summarize_trials
+from antiphon.eval.speaker_verification_scores import correct_for_comparisons, summarize_trials
+from antiphon.eval.training_speakers import TRAINING_UNKNOWN
 from antiphon.processing.corpora import load_corpus
 
 
@@ -60,11 +61,10 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(checkpoint, trials, voices, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
-    row = benchmark.benchmark_speaker_verification(
-        checkpoint, trials, voices, name="made_up", corpus="made-up", split="test", out=out,
+    return benchmark.measure_speaker_verification(
+        checkpoint, trials, voices, name="made_up", corpus="made-up", split="test",
         resemblyzer=FarFetchedJudge(), known_speakers=["somebody else"], cache=out / "cache",
     )  # fmt: skip
-    return row, pd.read_parquet(out / "made_up_items.parquet")
 
 
 def test_the_row_says_what_was_measured(measured, checkpoint, trials):
@@ -118,7 +118,8 @@ def test_scores_are_cosines_of_lone_recordings(measured, checkpoint, voices):
 
 def test_what_the_numbers_do_not_show_is_said(measured):
     row, _ = measured
-    assert "cannot tell about a population from 6 speakers" in row["claims"]
+    # The sixth has one recording, so no trial of its own.
+    assert "cannot tell about a population from 5 speakers" in row["claims"]
     assert row["baselines"]["constant_score"]["metrics"]["eer"]["value"] == 0.5
     assert row["baselines"]["resemblyzer"]["metrics"]["eer"]["value"] < row["metrics"]["eer"]["value"]
     assert any("a baseline that is Resemblyzer's encoder" in claim for claim in row["claims"])
@@ -136,7 +137,8 @@ def made_up_scores(num_speakers, spread, seed=0):
     good, chance = is_same + 0.3 * generator.normal(size=400), generator.normal(size=400)
     return pd.DataFrame(
         {
-            "item_id": np.arange(400).astype(str), "speaker_1": first.astype(str), "speaker_2": second.astype(str),
+            "item_id": np.arange(400).astype(str), "file_1": "1-2-1.ogg", "file_2": "1-2-2.ogg",
+            "speaker_1": first.astype(str), "speaker_2": second.astype(str),
             "is_same": is_same, "same_gender": is_same | (generator.random(400) < 0.5),
             "score": good if spread else chance, "resemblyzer.score": chance if spread else good,
             "constant_score.score": 0.0,
@@ -156,14 +158,63 @@ def test_a_baseline_is_beaten_only_where_enough_speakers_show_it(num_speakers, i
     assert ("cannot tell from 6 speakers whether this is better" in claims) == (beaten is None)
 
 
+def test_only_speakers_with_trials_of_their_own_count_as_voices():
+    trials = made_up_scores(20, True)
+    trials = trials[~trials["is_same"] | (trials["speaker_1"].astype(int) < 6)]
+    summary = summarize_trials(trials)
+    assert summary["metrics"]["eer"]["num_groups"] == 6
+    assert "cannot tell about a population from 6 speakers" in summary["claims"]
+    assert summary["baselines"]["resemblyzer"]["beaten"] is None
+
+
+def test_p_is_corrected_over_baselines_and_rows():
+    rows = [summarize_trials(made_up_scores(20, True, seed)) for seed in range(2)]
+    uncorrected = [entry["difference"]["eer"]["p_value"] for row in rows for entry in row["baselines"].values()]
+    assert rows[0]["baselines"]["resemblyzer"]["difference"]["eer"]["p_holm"] == pytest.approx(2 * min(uncorrected))
+    correct_for_comparisons(rows)
+    assert rows[0]["baselines"]["resemblyzer"]["difference"]["eer"]["p_holm"] == pytest.approx(4 * min(uncorrected))
+    rows[0]["baselines"]["resemblyzer"]["difference"]["eer"]["p_value"] = 0.02
+    correct_for_comparisons(rows)
+    assert rows[0]["baselines"]["resemblyzer"]["beaten"] is True  # the last of four is not multiplied
+    rows[0]["baselines"]["constant_score"]["difference"]["eer"]["p_value"] = 0.03
+    correct_for_comparisons(rows)
+    assert rows[0]["baselines"]["resemblyzer"]["difference"]["eer"]["p_holm"] == pytest.approx(0.04)
+    assert rows[0]["baselines"]["constant_score"]["difference"]["eer"]["p_holm"] == pytest.approx(0.04)
+
+
+def test_trials_within_one_chapter_are_told():
+    trials = made_up_scores(20, True)
+    claims = " ".join(summarize_trials(trials)["claims"])
+    assert "100 % of the same-speaker trials are within one chapter" in claims
+    assert summarize_trials(trials.assign(file_2="1-3-2.ogg"))["same_chapter_share"] == 0
+    unknown = summarize_trials(trials.assign(file_2="a.wav", file_1="b.wav"))
+    assert unknown["same_chapter_share"] is None
+    assert not any("chapter" in claim for claim in unknown["claims"])
+
+
 def test_known_voices_and_hopeless_trials_are_refused(checkpoint, trials, voices, tmp_path):
-    options = {"name": "bad", "corpus": "made-up", "split": "test", "out": tmp_path}
-    with pytest.raises(ValueError, match=r"has 1 of the trials, e.g. 'speaker3'"):
-        benchmark.benchmark_speaker_verification(checkpoint, trials, voices, known_speakers=["speaker3"], **options)
+    options = {"name": "bad", "corpus": "made-up", "split": "test"}
+    with pytest.raises(ValueError, match=r"has 1 of those measured, e.g. 'speaker3'"):
+        benchmark.measure_speaker_verification(checkpoint, trials, voices, known_speakers=["speaker3"], **options)
     same = trials[trials["is_same"]]
     with pytest.raises(ValueError, match="must hold both 1"):
-        benchmark.benchmark_speaker_verification(checkpoint, same, voices, cache=tmp_path / "cache", **options)
-    assert not list(tmp_path.glob("*.json"))
+        benchmark.measure_speaker_verification(checkpoint, same, voices, cache=tmp_path / "cache", **options)
+
+
+def test_command_corrects_over_corpora_and_says_that_training_is_not_given(
+    checkpoint, trials, voices, tmp_path, monkeypatch, capsys
+):
+    both = pd.concat([trials.assign(corpus=corpus) for corpus in ("an4", "emodb4")])
+    monkeypatch.setattr(benchmark, "load_speaker_trials", lambda side: both)
+    arguments = [str(checkpoint), "--without-resemblyzer", "--out", str(tmp_path)]
+    benchmark.main(arguments, load=lambda side, corpora: voices)
+    rows = [json.loads((tmp_path / f"speaker_verification_{name}.json").read_text()) for name in ("an4", "emodb4")]
+    differences = [entry["difference"]["eer"] for row in rows for entry in row["baselines"].values()]
+    smallest = min(entry["p_value"] for entry in differences)
+    assert min(entry["p_holm"] for entry in differences) == pytest.approx(4 * smallest)
+    assert all(row["conditions"]["audit"] is None and TRAINING_UNKNOWN in row["claims"] for row in rows)
+    assert TRAINING_UNKNOWN in capsys.readouterr().out
+    assert pd.read_parquet(tmp_path / "speaker_verification_an4_items.parquet")["score"].notna().all()
 
 
 def test_mfcc_statistics_leave_the_level_out_and_are_standardised():

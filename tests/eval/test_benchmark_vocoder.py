@@ -12,6 +12,7 @@ from datasets import Audio, Dataset
 from tiny_vocoder import make_vocoder, voice
 
 from antiphon.eval import benchmark_vocoder as script
+from antiphon.eval.training_speakers import TRAINING_UNKNOWN
 from antiphon.eval.vocoder_scores import summarize_items
 from antiphon.train_scripts.train_vocoder import save_checkpoint
 
@@ -43,7 +44,9 @@ def benchmark(checkpoint, recordings, folder, **options):
 
 def test_a_row_holds_metrics_baselines_and_speed(checkpoint, recordings, tmp_path, monkeypatch):
     monkeypatch.setattr("antiphon.eval.vocoder_speed.SECONDS", 0.5)
-    row = benchmark(checkpoint, recordings, tmp_path, known_speakers=["someone"])
+    row = benchmark(checkpoint, recordings, tmp_path)
+    assert row["conditions"]["audit"] is None
+    assert TRAINING_UNKNOWN in row["claims"]
     assert row["primary_metric"] == "pesq"
     assert row["dataset"]["num_items"] == 4
     assert row["dataset"]["num_speakers"] == 2
@@ -60,7 +63,7 @@ def test_a_row_holds_metrics_baselines_and_speed(checkpoint, recordings, tmp_pat
 
 
 def test_speakers_that_training_knows_are_refused(checkpoint, recordings, tmp_path):
-    with pytest.raises(ValueError, match=r"`known_speakers` has 1 of the test, e\.g\. 'speaker1'"):
+    with pytest.raises(ValueError, match=r"`known_speakers` has 1 of those measured, e\.g\. 'speaker1'"):
         benchmark(checkpoint, recordings, tmp_path, known_speakers=["speaker1", "other"])
 
 

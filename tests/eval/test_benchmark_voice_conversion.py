@@ -6,12 +6,17 @@ import pytest
 from small_voices import JUDGES, SAMPLING_RATE, SPEAKERS, LoudnessRecogniser, SpectrumJudge, small_pairs, small_voices
 
 from antiphon.eval import voice_measures, voice_report
-from antiphon.eval.benchmark_voice_conversion import benchmark_voice_conversion, format_row, parse_arguments
+from antiphon.eval.benchmark_voice_conversion import (
+    benchmark_voice_conversion,
+    choose_baselines,
+    format_row,
+    parse_arguments,
+)
 from antiphon.eval.result_rows import items_path
 from antiphon.eval.submission import check_measurement
 from antiphon.eval.voice_items import Conversions, add_noise
-from antiphon.eval.voice_judges import PocketsphinxRecogniser, ResemblyzerJudge, ask, normalize_text
-from antiphon.eval.voice_measures import Judges, in_time
+from antiphon.eval.voice_measures import in_time
+from antiphon.eval.voice_panel import Judges
 from antiphon.eval.voice_systems import MODEL_FREE, UnchangedInput
 
 
@@ -45,6 +50,41 @@ def test_what_is_judged_is_never_what_was_given(conversions):
         assert not any(np.array_equal(given[:4000], voice[:4000]) for voice in parallel.voice)
     assert noisy.facts["reference"] == "one two"
     assert len(set(conversions.item_ids)) == len(conversions)
+
+
+def test_a_voice_is_judged_by_the_same_recordings_in_every_conversion():
+    pairs = small_pairs()
+    other = pairs.head(1).assign(reference_files=[["vowels/ben_2.flac"]], reference_seconds=0.4)
+    listed = pd.concat([pairs, other], ignore_index=True)
+    first, last = (Conversions(part, small_voices(), listed)[0] for part in (pairs, other))
+    assert (first.facts["pair"], last.facts["pair"]) == ("vowels/anna_0.flac to ben",) * 2
+    assert (first.facts["condition"], last.facts["condition"]) == ("en, 0.5 s at 10 dB", "en, 0.4 s at 10 dB")
+    for conversion in (first, last):
+        (voice,) = conversion.voice
+        np.testing.assert_array_equal(voice, Conversions(listed, small_voices()).recording("vowels/ben_3.flac"))
+        assert conversion.target is None
+
+
+def test_neutral_recordings_judge_and_doubles_in_another_corpus_do_not():
+    names = ["b/03a01Wa.flac", "a/03a01Fa.flac", "a/03a02Na.flac", "c/03a07Na.flac", "c/03a01Fa.flac"]
+    voices = small_voices().select(range(len(names) + 1))
+    voices = voices.remove_columns(["file_name", "speaker_id"])
+    voices = voices.add_column("file_name", ["source.flac", *names]).add_column("speaker_id", ["s", *["emodb-03"] * 5])
+    pair = (
+        small_pairs()
+        .head(1)
+        .assign(
+            source_file="source.flac",
+            source_speaker="s",
+            target_speaker="emodb-03",
+            reference_files=[["a/03a01Fa.flac"]],
+        )
+    )
+    conversions = Conversions(pair, voices)
+    conversion = conversions[0]
+    # Left are two neutral ones and anger, which is spared for the upper bound.
+    assert [len(voice) for voice in conversion.voice] == [len(conversions.recording(name)) for name in names[2:4]]
+    np.testing.assert_array_equal(conversion.target, conversions.recording(names[0]))
 
 
 def test_a_target_without_other_recordings_is_judged_by_the_clean_reference():
@@ -93,7 +133,7 @@ def measured(conversions, tmp_path_factory):
 def test_a_row_says_what_was_heard(measured):
     folder, row = measured
     unchanged, bound = (row["baselines"][name] for name in ("unchanged_input", "target_recording"))
-    assert row["metrics"]["similarity"]["value"] > unchanged["metrics"]["similarity"]["value"] + 0.03
+    assert row["metrics"]["similarity"]["value"] > unchanged["metrics"]["similarity"]["value"] + 0.02
     assert bound["metrics"]["similarity"]["value"] > 0.9
     assert unchanged["metrics"]["source_similarity"]["value"] == pytest.approx(1)
     assert (row["metrics"]["wer"]["value"], unchanged["metrics"]["wer"]["value"]) == (0.5, 0)
@@ -131,6 +171,16 @@ def test_the_page_shows_every_conversion_worst_first(measured):
     assert published.count("data:image/png") == len(items)
 
 
+def test_recordings_of_another_run_are_not_shown(measured, tmp_path):
+    folder, row = measured
+    items = pd.read_parquet(items_path(folder / "results", "vowels_whisper"))
+    other = {**row, "conditions": {**row["conditions"], "outputs_sha256": "0"}}
+    with pytest.raises(ValueError, match="tells of another run"):
+        voice_report.build_voice_report(other, items, folder / "audio")
+    with pytest.raises(ValueError, match=r"manifest\.json is missing"):
+        voice_report.build_voice_report(row, items, tmp_path)
+
+
 def test_what_a_system_says_is_escaped(measured):
     folder, row = measured
     items = pd.read_parquet(items_path(folder / "results", "vowels_whisper"))
@@ -139,14 +189,77 @@ def test_what_a_system_says_is_escaped(measured):
     assert "<script>" not in page
 
 
-class TooShort:
+class Unreliable:
+    """After a first call raises, falls short, is not finite and is silent; then it shouts."""
+
     def convert(self, source, reference):
-        return source[:-1]
+        self.calls = getattr(self, "calls", 0) + 1
+        match self.calls:
+            case 2:
+                raise RuntimeError("out of breath")
+            case 3:
+                return source[:-1]
+            case 4:
+                return np.full_like(source, np.nan)
+            case 5:
+                return np.zeros_like(source)
+        return 10 * source
 
 
-def test_an_output_of_another_length_is_refused(conversions, judges, tmp_path):
-    with pytest.raises(ValueError, match=r"the system made \(9599,\) samples of 'noisy_reference: vowels/anna_0"):
-        benchmark_voice_conversion(TooShort(), conversions, {}, judges, name="x", split="all", out=tmp_path)
+def test_a_conversion_that_fails_counts_as_the_worst_and_ends_nothing(conversions, tmp_path):
+    pytest.importorskip("pyworld", reason=JUDGES)
+    pytest.importorskip("pesq", reason=JUDGES)
+    judges = Judges(SpectrumJudge(), LoudnessRecogniser(), quality=FullScaleJudge(), cache=tmp_path / "cache")
+    unchanged = {"unchanged_input": UnchangedInput()}
+    row = benchmark_voice_conversion(Unreliable(), conversions, unchanged, judges, name="x", split="all", out=tmp_path)
+    items = pd.read_parquet(items_path(tmp_path, "x"))
+    assert items["failed"].tolist()[:5] == [1, 1, 1, 0, 0]
+    assert items["failure"][0] == "RuntimeError: out of breath"
+    assert items["failure"][1] == "made (9599,) samples, 0 of them not finite; expected (9600,) finite ones"
+    assert "9600 of them not finite" in items["failure"][2]
+    silent = items[:4]
+    assert (silent[["silent", "judged", "rated", "correlated", "followed"]] == 1).all(axis=None)
+    assert (silent[["similarity", "compared", "f0_correlation"]] == 0).all(axis=None)
+    assert (silent[["voicing_error", "dnsmos"]] == 1).all(axis=None)
+    assert (silent["errors"] == silent["words"]).all()
+    assert row["outputs"] == {"silent_outputs": 4, "failed_outputs": 3, "clipped_outputs": len(items) - 4}
+    assert "3 of 24 conversions FAILED and count as silence" in row["claims"]
+    check_measurement("x", row, items)
+
+
+class FullScaleJudge:
+    """A quality judge that refuses what no player could play."""
+
+    name = "full scale 1"
+
+    def __call__(self, waveform):
+        assert np.abs(waveform).max() <= 1
+        return {"ovrl": np.array(3.0)}
+
+
+def test_silence_is_the_worst_copy_of_a_parallel_recording(conversions, judges):
+    pytest.importorskip("pyworld", reason=JUDGES)
+    pytest.importorskip("pesq", reason=JUDGES)
+    conversion = conversions[len(conversions) // 2]
+    judge = voice_measures.ConversionJudge(conversion, judges)
+    silent = judge.measure(np.zeros_like(conversion.source))
+    audible = judge.measure(conversion.source)
+    assert silent["parallel"] == audible["parallel"] == 1
+    assert silent["mcd"] > audible["mcd"]
+    assert silent["aligned"] == audible["aligned"]
+    assert (silent["stoi"], silent["pesq"]) == (0.0, 1.0)
+
+
+def test_a_target_that_nothing_else_can_judge_is_refused(judges, tmp_path):
+    voices = small_voices().filter(lambda row: row["file_name"] in {"vowels/anna_0.flac", "vowels/ben_1.flac"})
+    lonely = Conversions(small_pairs().head(1), voices)
+    with pytest.raises(ValueError, match="no target has a recording besides"):
+        benchmark_voice_conversion(UnchangedInput(), lonely, {}, judges, name="x", split="all", out=tmp_path)
+
+
+def test_unknown_baselines_are_named():
+    with pytest.raises(ValueError, match=r"`baselines` has magic, which cannot be made; expected some of unchanged"):
+        choose_baselines({"unchanged_input": UnchangedInput()}, ["magic"])
 
 
 def test_no_pairs_are_refused(judges, tmp_path):
@@ -165,50 +278,9 @@ def test_either_a_checkpoint_or_a_system(capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_judge_is_asked_once(tmp_path):
-    class Counting(SpectrumJudge):
-        calls = 0
-
-        def __call__(self, waveform):
-            self.calls += 1
-            return super().__call__(waveform)
-
-    judge, sound = Counting(), np.ones(1000, np.float32)
-    first = ask(judge, sound, tmp_path)
-    np.testing.assert_array_equal(ask(judge, sound, tmp_path)["embedding"], first["embedding"])
-    assert judge.calls == 1
-    ask(judge, 0.5 * sound, tmp_path)
-    assert judge.calls == 2
-
-
 def test_silence_has_no_voice_and_is_not_refused():
     assert voice_measures._cosine(np.zeros(3), np.ones(3)) == 0.0
 
 
 def test_frames_of_a_path():
     assert in_time(np.array([[0, 0], [1, 0], [1, 1], [2, 2], [3, 2]])).tolist() == [0, 1, 2, 2]
-
-
-def test_text_is_compared_without_case_and_punctuation():
-    assert normalize_text("“Don’t,” said Mr. X — 5 times.") == "don't said mr x 5 times"
-
-
-def test_resemblyzer_tells_speakers_apart_and_gives_silence_no_direction():
-    pytest.importorskip("resemblyzer", reason=JUDGES)
-    judge = ResemblyzerJudge()
-    conversions = Conversions(small_pairs(), small_voices())
-    anna, ben = (conversions.recording(f"vowels/{name}_0.flac") for name in ("anna", "ben"))
-    also_anna = conversions.recording("vowels/anna_1.flac")
-    first, same, other = (judge(sound)["embedding"] for sound in (anna, also_anna, ben))
-    assert first @ same > first @ other
-    assert not judge(np.zeros(8000, np.float32))["embedding"].any()
-
-
-def test_pocketsphinx_forgets_what_it_heard_before():
-    pytest.importorskip("pocketsphinx", reason=JUDGES)
-    judge = PocketsphinxRecogniser()
-    conversions = Conversions(small_pairs(), small_voices())
-    anna, dan = (conversions.recording(f"vowels/{name}_0.flac") for name in ("anna", "dan"))
-    first = judge(anna)["text"]
-    judge(0.01 * dan)
-    assert judge(anna)["text"] == first

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from small_corpora import corpus_of
 
-from antiphon.eval.content_probes import as_units, fit_units, read_speakers, read_texts
+from antiphon.eval.content_probes import as_units, fit_units, is_long_enough, read_speakers, read_texts
 from antiphon.eval.probe_content import plain_text, probe, summarize
 
 LETTERS = "abc"
@@ -73,8 +73,43 @@ def test_a_summary_holds_both_metrics_chance_and_differences(spoken):
     read = blind.dropna(subset="characters")
     assert row["metrics"]["cer"]["value"] == pytest.approx(read["character_errors"].sum() / read["characters"].sum())
     assert row["baselines"]["mel"]["difference"]["speaker_accuracy"]["value"] < -0.3
-    assert row["claims"] == ["cannot tell about a population from 3 speakers"]
+    nothing = row["baselines"]["majority_label"]
+    assert nothing["kind"] == "no_input"
+    assert nothing["metrics"]["speaker_accuracy"]["value"] == row["chance"]
+    assert nothing["metrics"]["cer"]["value"] == 1
+    assert nothing["difference"]["cer"]["value"] == pytest.approx(row["metrics"]["cer"]["value"] - 1)
+    assert row["claims"][:2] == [
+        "cannot tell about a population from 3 speakers",
+        "this probe does not surely find the speaker; another may",
+    ]
     json.dumps(row)
+
+
+def outcomes(is_right, errors, num_speakers=12, num_each=5):
+    """Items of twelve speakers, ten characters each."""
+    speakers = np.repeat([f"speaker{index}" for index in range(num_speakers)], num_each)
+    columns = {"is_speaker_right": is_right, "character_errors": errors, "characters": 10}
+    return pd.DataFrame({"item_id": np.arange(len(speakers)).astype(str), "speaker_id": speakers, **columns})
+
+
+def test_a_speaker_who_is_found_and_a_text_that_is_not_read_are_told():
+    found, hidden = outcomes(True, 10), outcomes(False, 2)
+    assert summarize(found, found)["claims"][0].startswith("THE SPEAKER IS STILL FOUND: +91.7 points")
+    assert summarize(found, found)["claims"][1].startswith("text: NOT BETTER THAN HEARING NOTHING")
+    assert summarize(hidden, found)["claims"] == ["this probe does not surely find the speaker; another may"]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "text", "fits"),
+    [(6, "abc", True), (5, "abc", True), (4, "abc", False), (6, "aab", False), (8, "aab", True), (8, "", False)],
+)
+def test_text_fits_where_ctc_can_align_it(num_frames, text, fits):
+    assert is_long_enough(num_frames, text) is fits
+
+
+def test_training_without_frames_enough_is_refused():
+    with pytest.raises(ValueError, match="none of the 1 utterances in `train` has frames enough"):
+        read_texts([np.zeros((2, 4))], ["abc"], [])
 
 
 def test_plain_text():

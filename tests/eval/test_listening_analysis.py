@@ -209,7 +209,8 @@ def test_detectable_difference_agrees_with_the_t_test_where_answers_are_independ
     plan = Plan(40, 30, 10)
     found = listening_power.detectable_difference(components, plan)
     error = np.sqrt(2 / 400)
-    assert found == pytest.approx((stats.t.ppf(0.975, 39) + stats.norm.ppf(0.8)) * error, rel=0.02)
+    expected = listening_power.CALIBRATION * (stats.t.ppf(0.975, 39) + stats.norm.ppf(0.8)) * error
+    assert found == pytest.approx(expected, rel=0.02)
     assert listening_power.listeners_needed(components, plan, found) == pytest.approx(40, abs=2)
 
 

@@ -49,7 +49,7 @@ def test_the_binomial_test_finds_preferences_where_there_are_none():
 def test_power_is_near_what_was_promised():
     measured = listening_coverage.measure_power(Plan(20, 30, 8), NUM_TRIALS)
     assert measured["true"] == pytest.approx(measured["promised"], abs=0.05)
-    assert 0.55 < measured["power"] < 0.95
+    assert 0.7 < measured["power"] < 0.98  # 40 trials, standard error 0.06
 
 
 def test_command_writes_the_tables(tmp_path, monkeypatch, capsys):

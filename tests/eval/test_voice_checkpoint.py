@@ -7,10 +7,13 @@ from tiny_voices import make_converter
 
 from antiphon.eval import benchmark_voice_conversion as benchmark
 from antiphon.eval.conditions import file_sha256
+from antiphon.eval.result_rows import read_row
 from antiphon.eval.voice_items import Conversions
-from antiphon.eval.voice_measures import Judges
+from antiphon.eval.voice_judges import SpeakerEncoderJudge, checkpoint_name
+from antiphon.eval.voice_panel import Judges, known_judges
 from antiphon.eval.voice_parts import part_baselines
 from antiphon.eval.voice_speed import measure_speed
+from antiphon.eval.voice_systems import UnchangedInput
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,46 @@ def test_the_converter_keeps_its_vocoder_beside_griffin_lim():
     assert model.vocoder is vocoder
     own = model.convert(torch.from_numpy(conversion.source), torch.from_numpy(conversion.reference))
     assert not torch.allclose(own, torch.from_numpy(converted), atol=1e-3)
+
+
+def test_a_judge_that_is_part_of_the_converter_is_known(tmp_path):
+    model = make_converter()
+    model.speaker_encoder.save_pretrained(tmp_path / "own")
+    fresh = make_converter().speaker_encoder
+    torch.manual_seed(5)
+    for parameter in fresh.parameters():
+        torch.nn.init.normal_(parameter)
+    fresh.save_pretrained(tmp_path / "other")
+    known, other = (
+        Judges(SpectrumJudge(), LoudnessRecogniser(), own_speaker=SpeakerEncoderJudge(tmp_path / name))
+        for name in ("own", "other")
+    )
+    assert known_judges(model, known) == ["own_speaker"]
+    assert known_judges(model, other) == []
+    assert known.own_speaker.name != other.own_speaker.name
+
+
+def test_a_change_of_any_file_is_another_judge(tmp_path):
+    make_converter().speaker_encoder.save_pretrained(tmp_path)
+    name = checkpoint_name(tmp_path)
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text() + " ")
+    assert checkpoint_name(tmp_path) != name
+
+
+def test_a_row_is_written_before_speed_is_measured(checkpoint, monkeypatch, tmp_path):
+    pytest.importorskip("pyworld", reason=JUDGES)
+
+    def fail(folder):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(benchmark, "measure_speed_apart", fail)
+    conversions = Conversions(small_pairs().head(1), small_voices())
+    judges = Judges(SpectrumJudge(), LoudnessRecogniser(), cache=tmp_path / "cache")
+    with pytest.raises(RuntimeError, match="no memory"):
+        benchmark.benchmark_voice_conversion(
+            UnchangedInput(), conversions, {}, judges, name="x", split="all", out=tmp_path, checkpoint=checkpoint
+        )
+    assert read_row(tmp_path / "x.json")["dataset"]["num_items"] == 1
 
 
 def test_speed_is_measured(checkpoint):

@@ -41,15 +41,22 @@ def small_items(similarity=0.8, hypothesis=RIGHT, seed=0, training_seed=None) ->
                 "source_speaker": f"source{source}",
                 "reference": REFERENCE if source else "",
                 "duration_seconds": 4.0,
+                "pair": f"{source} to {target}",
+                "condition": "en, 3 s",
                 "voice_is_reference": target == 0,
             }
             levels = {"": similarity, "unchanged_input.": 0.5, "world_pitch_shift.": 0.6, "target_recording.": 0.9}
             for prefix, level in levels.items():
+                likeness = level + of_target[target] + 0.02 * generator.standard_normal()
                 heard = hypothesis if prefix == "" else RIGHT
                 row |= {
-                    f"{prefix}similarity": level + of_target[target] + 0.02 * generator.standard_normal(),
+                    f"{prefix}similarity": likeness if target else 0.0,
+                    f"{prefix}reference_similarity": 0.0 if target else likeness,
                     f"{prefix}source_similarity": 0.4,
-                    f"{prefix}judged": 1,
+                    f"{prefix}judged": int(target != 0),
+                    f"{prefix}judged_by_reference": int(target == 0),
+                    f"{prefix}compared": 1,
+                    **dict.fromkeys((f"{prefix}silent", f"{prefix}failed", f"{prefix}clipped"), 0),
                     f"{prefix}hypothesis": None if prefix == "target_recording." or not source else heard,
                     f"{prefix}mcd": 6.0 if source == 1 else 0.0,
                     f"{prefix}parallel": int(source == 1),
@@ -111,7 +118,11 @@ def test_errors_are_counted_only_where_words_were_to_be_heard():
 
 def test_metrics_by_hand(items, row):
     metrics = row["metrics"]
-    assert metrics["similarity"]["value"] == pytest.approx(items["similarity"].mean())
+    held_out = items[~items["voice_is_reference"]]
+    assert metrics["similarity"]["value"] == pytest.approx(held_out["similarity"].mean())
+    assert metrics["similarity"]["n"] == len(held_out)
+    assert metrics["reference_similarity"]["n"] == len(items) - len(held_out)
+    assert row["baselines"]["world_pitch_shift"]["difference"]["similarity"]["n"] == len(held_out)
     assert metrics["similarity"]["low"] < metrics["similarity"]["value"] < metrics["similarity"]["high"]
     assert metrics["wer"]["value"] == 0
     assert (metrics["mcd"]["value"], metrics["mcd"]["n"], metrics["mcd"]["unit"]) == (6, NUM_TARGETS, "dB")
@@ -129,7 +140,9 @@ def test_intervals_hold_for_other_targets_and_other_sources(row, items):
     difference = row["baselines"]["world_pitch_shift"]["difference"]["similarity"]
     own = row["metrics"]["similarity"]
     assert difference["high"] - difference["low"] < 0.6 * (own["high"] - own["low"])
-    crossed = items.assign(similarity=items["similarity"] + 0.3 * (items["source_speaker"] == "source2"))
+    crossed = items.assign(
+        similarity=items["similarity"] + 0.3 * items["judged"] * (items["source_speaker"] == "source2")
+    )
     wider = summarize_items(crossed)["metrics"]["similarity"]
     assert wider["high"] - wider["low"] > 1.5 * (own["high"] - own["low"])
 
@@ -139,24 +152,85 @@ def test_claims_tell_likeness_and_what_it_cost(row):
     assert any(
         claim.startswith("nearer to the target's voice than unchanged input, world pitch shift") for claim in claims
     )
-    assert any("10 of 120 target voices are judged by the reference itself" in claim for claim in claims)
+    assert any(claim.startswith("similarity leaves out 10 of 120 conversions") for claim in claims)
+    assert any("(similarity, n 110, p corrected for 2 comparisons), at +0.0 points" in claim for claim in claims)
     assert not any("population" in claim for claim in claims)
     assert row["baselines"]["unchanged_input"]["beaten"] is True
     assert (BASELINES["target_recording"].kind, row["baselines"]["target_recording"]["beaten"]) == (UPPER_BOUND, None)
 
 
 def test_likeness_without_words_is_no_claim():
-    claims = summarize_items(small_items(hypothesis=TWO_WRONG))["claims"]
+    summary = summarize_items(small_items(hypothesis=TWO_WRONG))
+    assert summary["baselines"]["unchanged_input"]["beaten"] is False
+    claims = summary["claims"]
     assert any(
         claim.startswith("NOT shown to keep the words within 10 points") and "+20.0" in claim for claim in claims
     )
     assert not any(claim.startswith("nearer") for claim in claims)
 
 
+def test_words_that_nobody_heard_leave_it_open_who_is_better(items):
+    summary = summarize_items(items.drop(columns=[name for name in items if name.endswith("words")]))
+    assert summary["baselines"]["unchanged_input"]["beaten"] is None
+    assert "no words were recognised: nothing says that they were kept" in summary["claims"]
+
+
+def test_both_recognisers_must_find_the_words(items):
+    second = items.copy()
+    for prefix in ("", "unchanged_input."):
+        second[f"{prefix}second_hypothesis"] = second[f"{prefix}hypothesis"]
+    heard = second["second_hypothesis"].notna()
+    second.loc[heard, "second_hypothesis"] = TWO_WRONG
+    second = second.drop(columns=recount(items).columns)
+    summary = summarize_items(second.join(recount(second)))
+    assert summary["baselines"]["unchanged_input"]["beaten"] is False
+    (claim,) = [claim for claim in summary["claims"] if claim.startswith("NOT shown to keep the words")]
+    assert "+0.0 points of WER (0.0 to 0.0, n 108) by the first recogniser" in claim
+    assert "+20.0 points of WER (20.0 to 20.0, n 108) by the second recogniser" in claim
+
+
+def test_p_values_count_all_baselines_that_are_to_be_beaten(row):
+    for name in ("unchanged_input", "world_pitch_shift"):
+        difference = row["baselines"][name]["difference"]["similarity"]
+        assert difference["holm_p_value"] == pytest.approx(2 * difference["p_value"])
+    assert "holm_p_value" not in row["baselines"]["target_recording"]["difference"]["similarity"]
+
+
+def test_a_judge_that_training_knew_is_no_evidence(items):
+    own = items.assign(own_trained_against=True)
+    for prefix in ("", "unchanged_input."):
+        own[f"{prefix}own_similarity"], own[f"{prefix}own_judged"] = own[f"{prefix}similarity"], 1
+    summary = summarize_items(own)
+    assert "trained against the second speaker judge: own_similarity is no evidence" in summary["claims"]
+    difference = summary["baselines"]["unchanged_input"]["difference"]
+    assert "p_value" in difference["similarity"]
+    assert "p_value" not in difference["own_similarity"]
+
+
+def test_outputs_that_are_none_are_counted_and_told(items):
+    summary = summarize_items(items.assign(silent=1, failed=[1, *[0] * (len(items) - 1)]))
+    assert summary["outputs"] == {"silent_outputs": len(items), "failed_outputs": 1, "clipped_outputs": 0}
+    assert "120 of 120 outputs are SILENT and count as the worst there is" in summary["claims"]
+    assert "1 of 120 conversions FAILED and count as silence" in summary["claims"]
+    assert not any("clipped" in claim for claim in summary["claims"])
+
+
+def test_conditions_of_a_scenario_are_compared_within_the_same_pairs(items):
+    short = items.assign(
+        condition="en, 1 s", similarity=items["similarity"] - 0.1 * items["judged"], item_id="short " + items["item_id"]
+    )
+    own = pd.concat([items, short], ignore_index=True).assign(scenario="reference_seconds")
+    scenario = summarize_items(own)["scenarios"]["reference_seconds"]
+    assert {name: entry["n"] for name, entry in scenario["conditions"].items()} == {"en, 1 s": 120, "en, 3 s": 120}
+    difference = scenario["condition_differences"]["en, 1 s minus en, 3 s"]["similarity"]
+    assert (difference["value"], difference["n"]) == (pytest.approx(-0.1), 110)
+    assert difference["high"] == pytest.approx(-0.1)
+
+
 def test_a_baseline_that_is_as_near_is_told():
     claims = summarize_items(small_items(similarity=0.6, seed=1))["claims"]
     assert any(claim.startswith("not better than a baseline that moves the pitch") for claim in claims)
-    assert any(claim.startswith("nearer to the target's voice than unchanged input, at") for claim in claims)
+    assert any(claim.startswith("nearer to the target's voice than unchanged input (") for claim in claims)
 
 
 def test_few_speakers_make_no_population(items):

@@ -83,9 +83,10 @@ def test_the_stored_trials_are_balanced_in_every_corpus(side, number):
     assert different.groupby("corpus")["same_gender"].mean().between(0.5, 0.55).all()
 
 
-def test_the_stored_pairs_are_among_strangers(speaker_of, side_of):
-    pairs = load_conversion_pairs()
-    assert {side_of[speaker] for speaker in (*pairs["source_speaker"], *pairs["target_speaker"])} == {"test"}
+@pytest.mark.parametrize("side", ["validation", "test"])
+def test_the_stored_pairs_are_among_strangers(side, speaker_of, side_of):
+    pairs = load_conversion_pairs(side)
+    assert {side_of[speaker] for speaker in (*pairs["source_speaker"], *pairs["target_speaker"])} == {side}
     for pair in pairs.itertuples():
         assert pair.source_speaker == speaker_of[pair.source_file] != pair.target_speaker
         assert {speaker_of[name] for name in pair.reference_files} == {pair.target_speaker}
@@ -95,7 +96,7 @@ def test_the_stored_pairs_are_among_strangers(speaker_of, side_of):
 
 
 def test_the_stored_pairs_fill_every_scenario():
-    pairs = load_conversion_pairs()
+    pairs = load_conversion_pairs("test")
     assert pairs.groupby("scenario").size().to_dict() == {
         "same_gender": 32,
         "cross_gender": 32,
@@ -110,11 +111,31 @@ def test_the_stored_pairs_fill_every_scenario():
     assert pairs.loc[pairs["scenario"].isin(["parallel", "expressive"]), "parallel_file"].notna().all()
     assert set(pairs.loc[pairs["scenario"] == "noisy_reference", "reference_snr_db"]) == {0, 10, 20}
     assert set(pairs.loc[pairs["scenario"] == "reference_seconds", "reference_seconds"]) == {1, 3, 10}
-    assert set(load_conversion_pairs(quick=True).groupby("scenario").size()) == {6}
+    assert set(load_conversion_pairs("test", quick=True).groupby("scenario").size()) == {6}
+
+
+def test_validation_has_pairs_of_read_english():
+    pairs = load_conversion_pairs("validation")
+    counts = {"same_gender": 12, "cross_gender": 12, "noisy_reference": 9, "reference_seconds": 9}
+    assert pairs.groupby("scenario").size().to_dict() == counts
+    assert set(load_conversion_pairs("validation", quick=True).groupby("scenario").size()) == {6}
+
+
+@pytest.mark.parametrize("side", ["validation", "test"])
+def test_every_target_but_rare_accents_has_recordings_that_no_pair_gives(side, listed, speaker_of):
+    pairs = load_conversion_pairs(side)
+    given = {*pairs["reference_files"].explode(), *pairs["parallel_file"].dropna()}
+    held_out = {speaker for name, speaker in speaker_of.items() if name not in given}
+    without = pairs[~pairs["target_speaker"].isin(held_out)]
+    assert set(without["scenario"]) <= {"accent"}
+    assert (without["target_speaker"].str.startswith("cv")).all()
+    utterances = {name: name.rpartition("/")[2] for name in speaker_of}
+    listed_twice = pd.Series(utterances).duplicated(keep=False)
+    assert not listed_twice[pairs["reference_files"].explode()].any()
 
 
 def test_longer_references_begin_with_the_shorter():
-    pairs = load_conversion_pairs()
+    pairs = load_conversion_pairs("test")
     for _, own in pairs[pairs["scenario"] == "reference_seconds"].groupby("source_file"):
         names = own.sort_values("reference_seconds")["reference_files"].tolist()
         assert names[1] == names[2][: len(names[1])]
@@ -162,3 +183,5 @@ def test_what_no_list_has_is_told(data, options, message):
 def test_no_trials_of_training_speakers():
     with pytest.raises(CorpusError, match="`side` is 'train' but there are trials of test, validation"):
         load_speaker_trials("train")
+    with pytest.raises(CorpusError, match="`side` is 'train' but there are pairs of test, validation"):
+        load_conversion_pairs("train")
