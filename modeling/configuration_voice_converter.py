@@ -22,7 +22,8 @@ class VoiceConverterConfig(PreTrainedConfig):
         sampling_rate, hop_length, win_length, mel_floor: Of the log-mel spectrogram that all parts read; rate in Hz,
             lengths in samples.
         level_dbfs: Level to which sources and references are brought, RMS relative to full scale.
-        decoder: "direct" predicts the spectrogram, "flow" adds detail to that prediction by flow matching.
+        decoder: "direct" predicts the spectrogram, "flow" adds detail to that prediction by flow matching. Errors and
+            similarities in training are of the prediction in both cases; what flows is heard in conversions alone.
         hidden_size, intermediate_size, kernel_size: Of the ConvNeXt layers.
         num_content_layers: Layers before the attention to the reference; they know no voice.
         num_hidden_layers: Layers after it, conditioned on the speaker embedding.
@@ -127,6 +128,22 @@ class VoiceConverterConfig(PreTrainedConfig):
             raise ValueError(
                 f"`subsampling_factor` of the content encoder is {factor} but must be 2: a frame of content stands for "
                 "two of the spectrogram."
+            )
+        own = {name: getattr(self, name) for name in ("sampling_rate", "hop_length", "mel_floor")}
+        own["n_fft"] = self.win_length
+        for name, value in own.items():
+            if getattr(self.vocoder_config, name) != value:
+                raise ValueError(
+                    f"`{name}` of the vocoder is {getattr(self.vocoder_config, name)} but the converter's spectrogram "
+                    f"has {value}; give the converter the vocoder's."
+                )
+
+    def validate_stream(self):
+        """Chunks promise a stream, which convolutions that see later frames cannot keep."""
+        if self.chunk_frames is not None and not self.content_config.encoder_config.causal_convolutions:
+            raise ValueError(
+                f"`chunk_frames` of the content encoder is {self.chunk_frames} but `causal_convolutions` is false; "
+                "set it, or `chunk_frames` to None."
             )
 
     def validate_decoder(self):

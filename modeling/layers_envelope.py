@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
+from .layers_spectrogram import in_float32
+
 
 @dataclass
 class RunningMean:
@@ -18,7 +20,8 @@ class RunningMean:
 
 def cosine_basis(num_points: int, num_coefficients: int) -> torch.Tensor:
     """Returns the orthonormal cosines of the DCT-II at `num_points` points, (num_coefficients, num_points)."""
-    points = (torch.arange(num_points) + 0.5) / num_points
+    # In float32 whatever the precision of the model that is being made.
+    points = (torch.arange(num_points, dtype=torch.float32) + 0.5) / num_points
     orders = torch.arange(num_coefficients)[:, None]
     basis = torch.cos(math.pi * orders * points) * math.sqrt(2 / num_points)
     basis[0] /= math.sqrt(2)
@@ -75,13 +78,17 @@ class SpectralEnvelope(nn.Module):
         self.deviation.copy_(torch.cat([self.normalize(each[None])[0] for each in envelopes]).std(0))
 
     def forward(self, input_features: torch.Tensor, running_mean: RunningMean | None = None) -> torch.Tensor:
-        """Maps (batch, frames, num_mel_bins) to (batch, frames, num_bands).
+        """Maps (batch, frames, num_mel_bins) to (batch, frames, num_bands), of the same type.
 
         Args:
             input_features: Natural log of mel power.
             running_mean: Of the frames before, in a stream; is brought up to date.
         """
-        return self.normalize(input_features @ self.lifter, running_mean)
+        return self._read(input_features, running_mean).to(input_features.dtype)
+
+    @in_float32
+    def _read(self, input_features: torch.Tensor, running_mean: RunningMean | None) -> torch.Tensor:
+        return self.normalize(input_features.float() @ self.lifter.float(), running_mean)
 
     def normalize(self, envelope: torch.Tensor, running_mean: RunningMean | None = None) -> torch.Tensor:
         """Removes the running mean of (batch, frames, num_bands) and divides by the deviation."""
@@ -92,4 +99,4 @@ class SpectralEnvelope(nn.Module):
         counts = running_mean.weight + weights.cumsum(1)
         running_mean.total, running_mean.weight = totals[:, -1:], counts[:, -1:]
         mean = (totals + self.prior_frames * self.mean) / (counts + self.prior_frames)
-        return (envelope - mean.to(envelope.dtype)) / self.deviation
+        return (envelope - mean.to(envelope.dtype)) / self.deviation.to(envelope.dtype)

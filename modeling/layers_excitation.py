@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
+from .layers_spectrogram import in_float32
+
 # Bins on either side of the likeliest one whose weighted mean is the pitch.
 NEIGHBOURS = 3
 # Four seconds of noise, repeated: a stream needs the same noise as the whole.
@@ -29,6 +31,7 @@ class PitchClasses(nn.Module):
         self.min_hz = min_hz
         self.bins_per_octave = (num_bins - 1) / math.log2(max_hz / min_hz)
 
+    @in_float32
     def decode(self, logits: torch.Tensor) -> torch.Tensor:
         """Maps (batch, frames, num_bins) to f0 in Hz, (batch, frames); unvoiced frames get some pitch too."""
         places = torch.arange(self.num_bins, device=logits.device)
@@ -70,7 +73,9 @@ class Excitation(nn.Module):
 
     def make_noise(self) -> torch.Tensor:
         """Returns (NOISE_SAMPLES,) normal noise, always the same."""
-        return torch.randn(NOISE_SAMPLES, generator=torch.Generator().manual_seed(0))
+        # In float32 whatever the precision of the model that is being made: other types draw other numbers.
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(NOISE_SAMPLES, generator=generator, dtype=torch.float32, device="cpu")
 
     def reset_parameters(self):
         """Fills the buffer, which a checkpoint does not hold."""
@@ -105,6 +110,6 @@ class Excitation(nn.Module):
     def noise(self, batch: int, samples: int, first_sample: int = 0) -> torch.Tensor:
         """Noise from a place in the loop on, or any in training: (batch, samples)."""
         if self.training:
-            return torch.randn(batch, samples, device=self.noise_loop.device)
+            return torch.randn(batch, samples, device=self.noise_loop.device, dtype=torch.float32)
         places = (first_sample + torch.arange(samples, device=self.noise_loop.device)) % NOISE_SAMPLES
-        return self.noise_loop[places].expand(batch, samples)
+        return self.noise_loop[places].float().expand(batch, samples)

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
+from .layers_spectrogram import hann_window, in_float32
+
 # Frames transformed together, so that a long recording needs no more memory than a short one.
 BLOCK_FRAMES = 4096
 
@@ -60,17 +62,18 @@ class PitchTracker(nn.Module):
 
     def make_window(self) -> torch.Tensor:
         """Returns the Hann window, (window_length,)."""
-        return torch.hann_window(self.window_length)
+        return hann_window(self.window_length)
 
     def reset_parameters(self):
         """Fills the buffer, which a checkpoint does not hold."""
         init.copy_(self.window, self.make_window())
 
     @torch.no_grad()
+    @in_float32
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Maps (batch, samples) in [-1, 1] to f0 in Hz, 0 = unvoiced, (batch, 1 + samples // hop_length)."""
         half = self.window_length // 2
-        frames = nn.functional.pad(waveform, (half, half)).unfold(1, self.window_length, self.hop_length)
+        frames = nn.functional.pad(waveform.float(), (half, half)).unfold(1, self.window_length, self.hop_length)
         return torch.cat([self.track(block) for block in frames.split(BLOCK_FRAMES, dim=1)], dim=1)
 
     def track(self, frames: torch.Tensor) -> torch.Tensor:
@@ -89,8 +92,9 @@ class PitchTracker(nn.Module):
     def autocorrelation(self, frames: torch.Tensor) -> torch.Tensor:
         """Autocorrelation by lag, 1 at lag 0, freed of the window's own (equation 9): (..., max_lag + 2)."""
         last_bin = round(self.cutoff_hz * self.n_fft / self.sampling_rate)
-        power = torch.fft.rfft(frames * self.window, self.n_fft)[..., : last_bin + 1].abs().square()
-        window_power = torch.fft.rfft(self.window, self.n_fft).abs().square()
+        own = self.window.float()
+        power = torch.fft.rfft(frames * own, self.n_fft)[..., : last_bin + 1].abs().square()
+        window_power = torch.fft.rfft(own, self.n_fft).abs().square()
         signal, window = (torch.fft.irfft(each, self.n_fft)[..., : self.max_lag + 2] for each in (power, window_power))
         return signal / signal[..., :1].clamp(min=1e-12) / (window / window[0])
 

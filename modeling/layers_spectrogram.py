@@ -1,9 +1,27 @@
 """Differentiable spectrograms: short-time Fourier transform, log-mel, and the way back to a waveform."""
 
+from functools import wraps
+
 import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.audio_utils import mel_filter_bank
+
+
+def in_float32(method):
+    """Keeps autocast away from a method of a module: spectra, powers and phases need all digits."""
+
+    @wraps(method)
+    def without_autocast(module, tensor: torch.Tensor, *arguments):
+        with torch.autocast(tensor.device.type, enabled=False):
+            return method(module, tensor, *arguments)
+
+    return without_autocast
+
+
+def hann_window(length: int) -> torch.Tensor:
+    """A periodic Hann window (length,), in float32 whatever the precision of the model that is being made."""
+    return torch.hann_window(length, dtype=torch.float32)
 
 
 class Spectrogram(nn.Module):
@@ -22,20 +40,21 @@ class Spectrogram(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.win_length = win_length or n_fft
-        self.register_buffer("window", torch.hann_window(self.win_length), persistent=False)
+        self.register_buffer("window", hann_window(self.win_length), persistent=False)
 
     def reset_parameters(self):
         """Fills the buffer, which a checkpoint does not hold."""
-        init.copy_(self.window, torch.hann_window(self.win_length))
+        init.copy_(self.window, hann_window(self.win_length))
 
+    @in_float32
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Transforms (batch, samples) into (batch, frames, 1 + n_fft / 2), complex, frames = 1 + samples // hop."""
         spectrum = torch.stft(
-            waveform,
+            waveform.float(),
             self.n_fft,
             self.hop_length,
             self.win_length,
-            self.window,
+            self.window.float(),
             center=True,
             pad_mode="constant",
             return_complex=True,
@@ -94,10 +113,14 @@ class LogMelSpectrogram(nn.Module):
         self.spectrogram.reset_parameters()
         init.copy_(self.mel_filters, self.make_mel_filters())
 
+    @in_float32
+    def power(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Maps a complex spectrum (..., 1 + n_fft / 2) to the power in each band, (..., num_mel_bins), float32."""
+        return squared_magnitude(spectrum) @ self.mel_filters.float()
+
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Maps (batch, samples) to (batch, 1 + samples // hop_length, num_mel_bins), natural log of power."""
-        mel_power = squared_magnitude(self.spectrogram(waveform)) @ self.mel_filters
-        return mel_power.clamp(min=self.mel_floor).log()
+        """Maps (batch, samples) to (batch, 1 + samples // hop_length, num_mel_bins), natural log of power, float32."""
+        return self.power(self.spectrogram(waveform)).clamp(min=self.mel_floor).log()
 
 
 class InverseSpectrogram(nn.Module):
@@ -119,11 +142,11 @@ class InverseSpectrogram(nn.Module):
             )
         self.n_fft = n_fft
         self.hop_length = hop_length
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("window", hann_window(n_fft), persistent=False)
 
     def reset_parameters(self):
         """Fills the buffer, which a checkpoint does not hold."""
-        init.copy_(self.window, torch.hann_window(self.n_fft))
+        init.copy_(self.window, hann_window(self.n_fft))
 
     def overlap_add(self, frames: torch.Tensor) -> torch.Tensor:
         """Adds (batch, frames, n_fft), one hop apart, into (batch, (frames - 1) * hop_length + n_fft)."""
@@ -133,10 +156,12 @@ class InverseSpectrogram(nn.Module):
         shifted = [nn.functional.pad(pieces[:, :, hop], (0, 0, hop, hops - 1 - hop)) for hop in range(hops)]
         return torch.stack(shifted).sum(0).flatten(1)
 
+    @in_float32
     def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Maps (batch, frames, 1 + n_fft / 2), complex, to (batch, hop_length * (frames - 1))."""
-        frames = torch.fft.irfft(spectrum, n=self.n_fft) * self.window
-        weights = self.window.square().expand(1, *frames.shape[1:])
+        window = self.window.float()
+        frames = torch.fft.irfft(spectrum, n=self.n_fft) * window
+        weights = window.square().expand(1, *frames.shape[1:])
         # Half a frame at either end lies outside the signal, where the weights also vanish.
         margin = self.n_fft // 2
         end = margin + self.hop_length * (frames.shape[1] - 1)

@@ -114,13 +114,14 @@ class AttentiveStatisticsPooling(nn.Module):
         mean = mean_over_time(hidden_states, is_real)
         variance = mean_over_time((hidden_states - mean).square(), is_real)
         context = torch.cat([mean, _deviation(variance)], dim=1).expand(-1, -1, hidden_states.shape[-1])
-        scores = self.scores(self.hidden(torch.cat([hidden_states, context], dim=1)).tanh()).float()
+        dtype = self.scores.weight.dtype
+        scores = self.scores(self.hidden(torch.cat([hidden_states, context], dim=1).to(dtype)).tanh()).float()
         if is_real is not None:
             scores = scores.masked_fill(~is_real, float("-inf"))
         weights = scores.softmax(-1)
         mean = (weights * hidden_states).sum(-1, keepdim=True)
         variance = (weights * (hidden_states - mean).square()).sum(-1, keepdim=True)
-        return torch.cat([mean, _deviation(variance)], dim=1).squeeze(-1)
+        return torch.cat([mean, _deviation(variance)], dim=1).squeeze(-1).to(dtype)
 
 
 def _deviation(variance: torch.Tensor) -> torch.Tensor:

@@ -36,9 +36,17 @@ class ReferenceMemory:
         return ReferenceMemory(self.keys.roll(1, 0), self.values.roll(1, 0), self.bias.roll(1, 0))
 
     def join(self, other: "ReferenceMemory", share: float) -> "ReferenceMemory":
-        """Both memories, this one with the given share of the attention where they fit equally well."""
-        logs = (math.log(weight) if weight > 0 else -math.inf for weight in (share, 1 - share))
-        biases = [memory.bias + log for memory, log in zip((self, other), logs)]
+        """Both memories, this one with the given share of the attention where they fit equally well, however long.
+
+        Together they weigh what their lengths, mixed in the same shares, would: with one share 1 it is that memory.
+        """
+        weights = share, 1 - share
+        counts = [memory.bias.isfinite().sum(1, keepdim=True) for memory in (self, other)]
+        total = sum(weight * count for weight, count in zip(weights, counts))
+        biases = [
+            memory.bias + (weight * total / count).log()
+            for memory, weight, count in zip((self, other), weights, counts)
+        ]
         return ReferenceMemory(
             torch.cat([self.keys, other.keys], dim=1),
             torch.cat([self.values, other.values], dim=1),
@@ -151,7 +159,12 @@ class VoiceDecoder(nn.Module):
         return layers * (self.config.kernel_size - 1) - self.config.lookahead
 
     def encode_content(
-        self, content: torch.Tensor, relative_pitch: torch.Tensor, f0: torch.Tensor, energy: torch.Tensor
+        self,
+        content: torch.Tensor,
+        relative_pitch: torch.Tensor,
+        f0: torch.Tensor,
+        energy: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """What is said and how, without a voice: (batch, frames, hidden_size).
 
@@ -160,13 +173,17 @@ class VoiceDecoder(nn.Module):
             relative_pitch: (batch, frames), octaves above the speaker's median, 0 where unvoiced.
             f0: (batch, frames), of which only counts whether there is one.
             energy: (batch, frames), natural log power.
+            attention_mask: (batch, frames), 1 = real; padding on the right. None means no padding.
         """
         frames = energy.shape[1]
         content = self.content_norm(content).repeat_interleave(2, dim=1)[:, :frames]
         scalars = torch.stack([relative_pitch, (f0 > 0).float(), scale_energy(energy)], dim=-1)
         hidden_states = self.content_projection(torch.cat([content, scalars.to(content.dtype)], dim=-1))
+        # What lies behind the end of padded speech must look like the zeros behind the end of a lone one.
+        mask = 1 if attention_mask is None else attention_mask[..., None].to(hidden_states.dtype)
+        hidden_states = hidden_states * mask
         for layer in self.content_layers:
-            hidden_states = layer(hidden_states)
+            hidden_states = layer(hidden_states) * mask
         return hidden_states
 
     def remember(
@@ -179,8 +196,7 @@ class VoiceDecoder(nn.Module):
             input_features: (batch, frames, num_mel_bins).
             is_heard: (batch, frames), false where a frame is padding or shall not be heard.
         """
-        # What lies behind the end of a padded reference must look like the zeros behind the end of a lone one.
-        values = self.reference_projection(input_features) * is_heard[..., None]
+        values = self.reference_projection(input_features.to(content_states.dtype)) * is_heard[..., None]
         for layer in self.reference_layers:
             values = layer(values) * is_heard[..., None]
         bias = torch.zeros_like(is_heard, dtype=torch.float32).masked_fill(~is_heard, -math.inf)
@@ -223,8 +239,8 @@ class DetailFlow(nn.Module):
         config: A `VoiceConverterConfig`.
 
     Source: Lipman et al. 2023, "Flow Matching for Generative Modeling", equations 20 to 23 with sigma_min = 0.
-        Deviation: what flows is the residual of a direct prediction, so that without noise and with few steps the
-        result is that prediction, and not a spectrogram out of nothing. The network is causal: it adds no latency.
+        Deviation: what flows is the residual of a direct prediction, so that the steps have to make its detail and not
+        a spectrogram out of nothing. The network is causal: it adds no latency.
     """
 
     def __init__(self, config):
@@ -255,8 +271,11 @@ class DetailFlow(nn.Module):
         frequencies = torch.exp(torch.linspace(0.0, math.log(1000.0), size // 2, device=time.device))
         angles = time[:, None] * frequencies
         waves = nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, size % 2))
-        condition = nn.functional.silu(self.time_projection(waves))
-        states = self.input_projection(torch.cat([detail, 0.25 * predicted, hidden_states.to(detail.dtype)], dim=-1))
+        # Detail and prediction stay in float32, whatever the precision of the weights.
+        dtype = self.head.weight.dtype
+        condition = nn.functional.silu(self.time_projection(waves.to(dtype)))
+        inputs = torch.cat([detail, 0.25 * predicted, hidden_states.to(detail.dtype)], dim=-1)
+        states = self.input_projection(inputs.to(dtype))
         for layer in self.layers:
             states = layer(states, condition)
         return self.head(self.norm(states)).float()
@@ -287,6 +306,8 @@ class DetailFlow(nn.Module):
             torch.randn(
                 NOISE_BLOCK_FRAMES,
                 self.config.num_mel_bins,
+                dtype=torch.float32,
+                device="cpu",
                 generator=torch.Generator().manual_seed((self.config.flow_seed << 32) + block),
             )
             for block in range(first_block, last_block + 1)

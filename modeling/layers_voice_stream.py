@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from .layers_voice_decoder import ReferenceMemory, frame_energy
+from .layers_voice_recording import SourceStatistics, as_waveform
 from .modeling_vocoder import limit
 
 # Frames decoded together, so that a long recording needs no more memory than a short one.
@@ -41,19 +42,6 @@ class TargetVoice:
     mean_features: torch.Tensor
 
 
-@dataclass
-class SourceStatistics:
-    """What is known of a source before it is heard.
-
-    Args:
-        median_hz: Median of f0; NaN where nothing is voiced.
-        level_dbfs: RMS relative to full scale.
-    """
-
-    median_hz: float
-    level_dbfs: float
-
-
 class RunningPitch:
     """Geometric mean of the f0 heard so far, in place of a median that only the end would tell."""
 
@@ -84,22 +72,25 @@ class Leveller:
         self.fixed_gain = None if source_dbfs is None else 10 ** ((target_dbfs - source_dbfs) / 20)
         self.power, self.count = PRIOR_FRAMES * self.target_power, PRIOR_FRAMES
         self.last_gain = 1.0
-        self.gains = torch.zeros(0)
+        self.gains = []
 
     def apply(self, samples: torch.Tensor) -> torch.Tensor:
         """Scales samples (samples,), whole hops of them."""
         if self.fixed_gain is not None:
             return samples * self.fixed_gain
         gains = self._follow(samples)
-        self.gains = torch.cat([self.gains, gains])
+        self.gains.append(gains)
         return samples * gains
 
     def undo(self, samples: torch.Tensor) -> torch.Tensor:
         """Scales back the next samples (samples,) in the order in which they were taken."""
         if self.fixed_gain is not None:
             return samples / self.fixed_gain
-        gains, self.gains = self.gains.split([len(samples), len(self.gains) - len(samples)])
-        return samples / gains
+        if not len(samples):
+            return samples
+        gains = torch.cat(self.gains)
+        self.gains = [gains[len(samples) :]]
+        return samples / gains[: len(samples)]
 
     def _follow(self, samples: torch.Tensor) -> torch.Tensor:
         powers = samples.unflatten(0, (-1, self.hop_length)).square().mean(1).double()
@@ -110,7 +101,7 @@ class Leveller:
         ends = (self.target_power / (totals / counts)).sqrt().float()
         starts = torch.cat([ends.new_tensor([self.last_gain]), ends[:-1]])
         self.last_gain = float(ends[-1])
-        steps = torch.arange(1, self.hop_length + 1) / self.hop_length
+        steps = torch.arange(1, self.hop_length + 1, device=ends.device) / self.hop_length
         return torch.lerp(starts[:, None], ends[:, None], steps).flatten()
 
 
@@ -125,7 +116,7 @@ class FrameAnalysis:
         self.model = model
         self.hop_length = model.config.hop_length
         self.margin = model.analysis_lookahead_hops
-        self.samples = torch.zeros(0)
+        self.samples = torch.zeros(0, device=model.device)
         self.first_frame = 0
         self.next_frame = 0
 
@@ -136,7 +127,7 @@ class FrameAnalysis:
         known = self.first_frame + len(self.samples) // self.hop_length + 1
         end = known if is_last else known - self.margin
         if end <= self.next_frame:
-            return torch.zeros(0, self.model.config.num_mel_bins), torch.zeros(0)
+            return samples.new_zeros(0, self.model.config.num_mel_bins), samples.new_zeros(0)
         wanted = slice(self.next_frame - self.first_frame, end - self.first_frame)
         features = self.model.mel(self.samples[None])[0, wanted]
         f0 = self.model.pitch_tracker(self.samples[None])[0, wanted]
@@ -184,11 +175,13 @@ class VoiceStream:
         self.running_pitch = RunningPitch()
         self.analysis = FrameAnalysis(model)
         self.vocoder = model.vocoder.stream()
-        self.pending = torch.zeros(0)
+        self.pending = torch.zeros(0, device=model.device)
         self.num_samples = 0
+        # Where the samples come from, and go to.
+        self.source_device = model.device
         # From frame `first_frame` on: content at half the rate, and f0, the speaker's median and energy as rows.
-        self.content = torch.zeros(1, 0, config.content_config.content_size)
-        self.frames = torch.zeros(3, 0)
+        self.content = torch.zeros(1, 0, config.content_config.content_size, device=model.device, dtype=model.dtype)
+        self.frames = torch.zeros(3, 0, device=model.device)
         self.first_frame = 0
         self.next_frame = 0
         self.spectrum_total, self.spectrum_count = SPECTRUM_PRIOR_FRAMES * target.mean_features, SPECTRUM_PRIOR_FRAMES
@@ -198,10 +191,12 @@ class VoiceStream:
     def push(self, samples: torch.Tensor) -> torch.Tensor:
         """Takes samples (samples,) at the model's rate and returns those converted by now, perhaps none.
 
+        What is returned lies on the device on which the samples lie.
+
         Raises:
             ValueError: the stream is finished, or the samples are not (samples,).
         """
-        samples = torch.as_tensor(samples, dtype=torch.float32)
+        samples = as_waveform(samples).float()
         if self.finished:
             raise ValueError("This stream is finished; start another with `stream()`.")
         if samples.ndim != 1:
@@ -209,12 +204,13 @@ class VoiceStream:
                 f"`samples` has shape {tuple(samples.shape)} but must be (samples,); average the channels first."
             )
         self.num_samples += len(samples)
-        self.pending = torch.cat([self.pending, samples])
+        self.source_device = samples.device
+        self.pending = torch.cat([self.pending, samples.to(self.model.device)])
         block = BLOCK_FRAMES * self.model.config.hop_length
         whole = len(self.pending) // self.model.config.hop_length * self.model.config.hop_length
         hops, self.pending = self.pending[:whole], self.pending[whole:]
         pieces = [self._convert(piece, is_last=False) for piece in hops.split(block) if len(piece)]
-        return torch.cat(pieces) if pieces else torch.zeros(0)
+        return torch.cat(pieces) if pieces else samples.new_zeros(0)
 
     @torch.no_grad()
     def finish(self) -> torch.Tensor:
@@ -238,12 +234,13 @@ class VoiceStream:
         waveforms = [self.vocoder.push(block) for block in self._decode(is_last)]
         if is_last:
             waveforms.append(self.vocoder.finish())
-        waveform = torch.cat(waveforms, dim=1)[0] if waveforms else torch.zeros(0)
-        return limit(self.leveller.undo(waveform))
+        waveform = torch.cat(waveforms, dim=1)[0] if waveforms else samples.new_zeros(0)
+        return limit(self.leveller.undo(waveform)).to(self.source_device)
 
     def _listen(self, features: torch.Tensor, f0: torch.Tensor) -> None:
         """Keeps content, pitch and energy of new frames."""
-        self.content = torch.cat([self.content, self.content_stream.push(features[None])], dim=1)
+        content = self.content_stream.push(features[None].to(self.model.dtype))
+        self.content = torch.cat([self.content, content], dim=1)
         if self.source is None:
             median = self.running_pitch.update(f0)
         else:

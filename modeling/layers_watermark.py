@@ -15,6 +15,8 @@ CELL_FRAMES, CELL_BINS = 4, 2
 PERIOD_CELLS = 16
 # Change of each cell in natural log amplitude: 0.6 dB.
 STRENGTH = 0.07
+# What `N_FFT`, `HOP` and the bins were chosen for.
+SAMPLING_RATE = 16_000
 # Offsets in samples that are tried within a frame, since a recording may have been cut anywhere.
 OFFSET_STEP = 64
 
@@ -27,6 +29,25 @@ def signs(key: str) -> torch.Tensor:
     half = np.repeat([1.0, -1.0], PERIOD_CELLS // 2)
     columns = np.stack([generator.permutation(half) for _ in range(bands)], axis=1)
     return torch.from_numpy(columns).float().repeat_interleave(CELL_FRAMES, 0).repeat_interleave(CELL_BINS, 1)
+
+
+def check_room_for_watermark(num_samples: int, sampling_rate: int) -> None:
+    """A mark needs the rate that its bands were chosen for, and time for all its signs.
+
+    Raises:
+        ValueError: another rate, or too few samples.
+    """
+    if sampling_rate != SAMPLING_RATE:
+        raise ValueError(
+            f"`sampling_rate` is {sampling_rate} but a watermark lies in bands of {SAMPLING_RATE} Hz audio; leave it "
+            "away, or use a model of that rate."
+        )
+    shortest = PERIOD_CELLS * CELL_FRAMES * HOP
+    if num_samples < shortest:
+        raise ValueError(
+            f"the waveform has {num_samples} samples but a watermark needs {shortest} ({shortest / SAMPLING_RATE:.2f} "
+            "s) to hold all its signs; give a longer one, or leave the watermark away."
+        )
 
 
 def embed_watermark(waveform: torch.Tensor, key: str) -> torch.Tensor:
@@ -43,11 +64,12 @@ def embed_watermark(waveform: torch.Tensor, key: str) -> torch.Tensor:
         short-time magnitudes.
     """
     spectrum = _spectrum(waveform)
-    pattern = signs(key)
-    frames = torch.arange(spectrum.shape[1]) % len(pattern)
-    gains = torch.ones(spectrum.shape)
+    pattern = signs(key).to(waveform.device)
+    frames = torch.arange(spectrum.shape[1], device=waveform.device) % len(pattern)
+    gains = torch.ones(spectrum.shape, device=waveform.device)
     gains[FIRST_BIN : FIRST_BIN + pattern.shape[1]] = (STRENGTH * pattern[frames].T).exp()
-    return torch.istft(spectrum * gains, N_FFT, HOP, window=torch.hann_window(N_FFT), length=len(waveform))
+    window = torch.hann_window(N_FFT, device=waveform.device)
+    return torch.istft(spectrum * gains, N_FFT, HOP, window=window, length=len(waveform))
 
 
 def watermark_score(waveform: torch.Tensor, key: str) -> float:
@@ -59,13 +81,13 @@ def watermark_score(waveform: torch.Tensor, key: str) -> float:
         waveform: (samples,), at 16 kHz; a second or more. Some seconds are needed for certainty.
         key: That of `embed_watermark`.
     """
-    pattern = signs(key)
+    pattern = signs(key).to(waveform.device)
     best = -math.inf
     for offset in range(0, HOP, OFFSET_STEP):
         spectrum = _spectrum(waveform[offset:])
         levels = (spectrum.abs() + 1e-5).log()[FIRST_BIN : FIRST_BIN + pattern.shape[1]].T
         levels = _without_trend(levels)
-        frames = torch.arange(len(levels))
+        frames = torch.arange(len(levels), device=levels.device)
         # The sum for every place at which the pattern may begin, folded onto one period.
         folded = torch.zeros_like(pattern).index_add_(0, frames % len(pattern), levels)
         deviation = levels.square().sum().sqrt()
@@ -87,7 +109,8 @@ def watermark_threshold(false_alarms: float = 1e-3, inflation: float = 1.45) -> 
 
 
 def _spectrum(waveform: torch.Tensor) -> torch.Tensor:
-    return torch.stft(waveform, N_FFT, HOP, window=torch.hann_window(N_FFT), return_complex=True)
+    window = torch.hann_window(N_FFT, device=waveform.device)
+    return torch.stft(waveform, N_FFT, HOP, window=window, return_complex=True)
 
 
 def _without_trend(levels: torch.Tensor) -> torch.Tensor:

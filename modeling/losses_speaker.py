@@ -10,6 +10,13 @@ from torch import nn
 MARGINS = ("additive_angular", "additive")
 
 
+def precise_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Matrix product in float32 at least, also under autocast: a cosine rounded to 1 has no angle and no gradient."""
+    precision = torch.promote_types(torch.promote_types(left.dtype, right.dtype), torch.float32)
+    with torch.autocast(left.device.type, enabled=False):
+        return left.to(precision) @ right.to(precision)
+
+
 class MarginSoftmaxLoss(nn.Module):
     """Cross-entropy over cosines to one learnt vector per training speaker, the own one lowered by a margin.
 
@@ -42,7 +49,7 @@ class MarginSoftmaxLoss(nn.Module):
         self, embeddings: torch.Tensor, speakers: torch.Tensor, is_rival: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The mean loss; `is_rival` (batch, num_speakers) says whom each item is told from, everybody if None."""
-        cosines = embeddings @ nn.functional.normalize(self.vectors, dim=-1).T
+        cosines = precise_product(embeddings, nn.functional.normalize(self.vectors, dim=-1).T)
         own = nn.functional.one_hot(speakers, cosines.shape[1]).bool()
         if self.kind == "additive":
             lowered = cosines - self.margin
@@ -71,7 +78,8 @@ def batch_hard_triplet_loss(
 
     Source: Hermans et al. 2017, "In Defense of the Triplet Loss for Person Re-Identification", equation 5.
     """
-    distances = (2 - 2 * embeddings @ embeddings.T).clamp(min=1e-6).sqrt()  # the root of zero has no gradient
+    cosines = precise_product(embeddings, embeddings.T)
+    distances = (2 - 2 * cosines).clamp(min=1e-6).sqrt()  # the root of zero has no gradient
     same = speakers[:, None] == speakers
     companion = same & ~torch.eye(len(speakers), dtype=torch.bool, device=same.device)
     stranger = ~same if domains is None else ~same & (domains[:, None] == domains)
@@ -104,8 +112,8 @@ class GeneralizedEndToEndLoss(nn.Module):
         """
         _, own = speakers.unique(return_inverse=True)
         members = nn.functional.one_hot(own).to(embeddings.dtype)  # (batch, speakers in the batch)
-        sums, counts = members.T @ embeddings, members.sum(0)
-        cosines = embeddings @ nn.functional.normalize(sums, dim=-1).T
+        sums, counts = precise_product(members.T, embeddings), members.sum(0)
+        cosines = precise_product(embeddings, nn.functional.normalize(sums, dim=-1).T)
         others = nn.functional.normalize(sums[own] - embeddings, dim=-1)
         cosines = torch.where(members.bool(), (embeddings * others).sum(-1, keepdim=True), cosines)
         logits = self.scale.clamp(min=1e-6) * cosines + self.offset

@@ -248,7 +248,7 @@ class ContentEncoderForCTC(ContentEncoderPreTrainedModel):
         if phone_labels is not None and self.phone_head is not None:
             losses["phone"] = frame_cross_entropy(phone_logits, phone_labels)
         if clean_features is not None:
-            losses["envelope"] = self.envelope_loss(content, mask, clean_features)
+            losses["envelope"] = self.envelope_loss(content, mask, clean_features, attention_mask)
         if speaker_labels is not None and self.speaker_head is not None:
             losses["speaker"] = self.speaker_loss(content, mask, speaker_labels)
         weights = {name: getattr(self.config, f"{name}_weight") for name in losses}
@@ -262,13 +262,22 @@ class ContentEncoderForCTC(ContentEncoderPreTrainedModel):
             losses={name: loss.detach() for name, loss in losses.items()} or None,
         )
 
-    def envelope_loss(self, content: torch.Tensor, mask: torch.Tensor, clean_features: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of the normalised envelope that is read from the content."""
+    def envelope_loss(
+        self,
+        content: torch.Tensor,
+        mask: torch.Tensor,
+        clean_features: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Mean squared error of the normalised envelope that is read from the content, over real feature frames."""
         predicted = self.envelope_head((content * mask[:, :, None]).transpose(1, 2)).transpose(1, 2)
         envelope = self.content_encoder.envelope(clean_features)
-        target = whole_groups(envelope, self.config.encoder_config.subsampling_factor).flatten(2)
-        errors = (predicted - target).square().mean(-1)
-        return (errors * mask).sum() / mask.sum()
+        # The last content frame of an utterance may stand for fewer feature frames than the others.
+        predicted = predicted.unflatten(2, (-1, self.config.num_bands)).flatten(1, 2)[:, : envelope.shape[1]]
+        errors = (predicted - envelope).square().mean(-1)
+        if attention_mask is None:
+            return errors.mean()
+        return (errors * attention_mask).sum() / attention_mask.sum()
 
     def speaker_loss(self, content: torch.Tensor, mask: torch.Tensor, speaker_labels: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the adversary, which reads the mean and the deviation of the content over time."""

@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 from .configuration_vocoder import LATE_BLOCKS, VocoderConfig
 from .layers_convnext import ConvNeXtBlock
 from .layers_excitation import Excitation, PitchClasses
-from .layers_spectrogram import InverseSpectrogram, LogMelSpectrogram, Spectrogram, squared_magnitude
+from .layers_spectrogram import InverseSpectrogram, LogMelSpectrogram, Spectrogram, in_float32
 
 # Log-mel features of speech lie about this mean, this far from it.
 MEL_MEAN, MEL_DEVIATION = -6.0, 4.0
@@ -161,8 +161,9 @@ class VocoderModel(PreTrainedModel):
 
     def band_power(self, mel_power: torch.Tensor) -> torch.Tensor:
         """Scales mel power, (..., num_mel_bins), so that white noise of unit power has 1 in every band."""
-        return mel_power / (self.mel.mel_filters.sum(0) * self.spectrogram.window.square().sum())
+        return mel_power / (self.mel.mel_filters.float().sum(0) * self.spectrogram.window.float().square().sum())
 
+    @in_float32
     def gain(self, wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
         """Gain at each frequency that brings an excitation to a wanted spectral envelope.
 
@@ -174,7 +175,8 @@ class VocoderModel(PreTrainedModel):
         Returns:
             (batch, frames, 1 + n_fft / 2), amplitudes, 0 where nothing is wanted.
         """
-        shares = self.mel.mel_filters / self.mel.mel_filters.sum(1, keepdim=True).clamp(min=1e-9)
+        filters = self.mel.mel_filters.float()
+        shares = filters / filters.sum(1, keepdim=True).clamp(min=1e-9)
         return ((wanted / given) @ shares.T).clamp(min=LEAST_POWER).sqrt() - LEAST_POWER**0.5
 
     def forward(self, input_features: torch.Tensor, f0: torch.Tensor | None = None) -> VocoderOutput:
@@ -211,8 +213,12 @@ class VocoderModel(PreTrainedModel):
         return VocoderOutput(waveform=waveform, pitch_logits=pitch_logits, f0=f0)
 
     def read_pitch(self, input_features: torch.Tensor) -> torch.Tensor:
-        """Returns a logit for each class of pitch, (batch, frames, num_pitch_bins)."""
-        return self.pitch_network((input_features - MEL_MEAN) / MEL_DEVIATION)
+        """Returns a logit for each class of pitch, (batch, frames, num_pitch_bins), float32."""
+        return self.pitch_network(self._scale(input_features)).float()
+
+    def _scale(self, input_features: torch.Tensor) -> torch.Tensor:
+        """Brings features to about zero mean and unit deviation, in the precision of the networks."""
+        return ((input_features - MEL_MEAN) / MEL_DEVIATION).to(self.dtype)
 
     def synthesize(
         self, input_features: torch.Tensor, f0: torch.Tensor, phases: torch.Tensor, first_sample: int = 0
@@ -231,13 +237,12 @@ class VocoderModel(PreTrainedModel):
         pulses = self.excitation.pulses(f0, phases)
         noise = self.excitation.noise(*pulses.shape, first_sample)
         excitation = self.spectrogram(torch.cat([pulses, noise]))
-        given = self.band_power(squared_magnitude(excitation) @ self.mel.mel_filters).clamp(min=LEAST_BAND_POWER)
+        given = self.band_power(self.mel.power(excitation)).clamp(min=LEAST_BAND_POWER)
         (pulses, noise), (pulse_power, noise_power) = excitation.chunk(2), given.chunk(2)
-        filters = self.filter_network(
-            (input_features - MEL_MEAN) / MEL_DEVIATION, torch.cat([pulse_power, noise_power], dim=-1).log()
-        )
+        late_frames = torch.cat([pulse_power, noise_power], dim=-1).log().to(self.dtype)
+        filters = self.filter_network(self._scale(input_features), late_frames).float()
         pulse_gain, noise_gain, phase = filters.chunk(3, dim=-1)
-        wanted = self.band_power((input_features.exp() - self.config.mel_floor).clamp(min=0))
+        wanted = self.band_power((input_features.float().exp() - self.config.mel_floor).clamp(min=0))
         pulse_gain = self.gain(wanted, pulse_power) * pulse_gain.clamp(max=LARGEST_LOG_GAIN).exp()
         noise_gain = self.gain(wanted, noise_power) * noise_gain.clamp(max=LARGEST_LOG_GAIN).exp()
         spectrum = torch.polar(pulse_gain, phase) * pulses + noise_gain * noise

@@ -1,6 +1,8 @@
 """One-shot voice conversion: the words and the melody of one speaker in the voice of another."""
 
 import hashlib
+import inspect
+import json
 import math
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,16 +20,17 @@ from .layers_convnext import ConvNeXtBlock
 from .layers_pitch import PitchTracker
 from .layers_spectrogram import LogMelSpectrogram
 from .layers_voice_decoder import DetailFlow, ReferenceMemory, VoiceDecoder, frame_energy, relative_octaves
-from .layers_voice_stream import PRIOR_PITCH_HZ, SourceStatistics, TargetVoice, VoiceStream, WholeContent
+from .layers_voice_recording import SourceStatistics, as_waveform, audible_level, check_waveform, level_dbfs, median_f0
+from .layers_voice_stream import PRIOR_PITCH_HZ, TargetVoice, VoiceStream, WholeContent
+from .layers_watermark import check_room_for_watermark, embed_watermark
 from .losses_speaker import batch_hard_triplet_loss
 from .losses_voice import structural_dissimilarity
 from .modeling_content_encoder import ContentEncoderModel
 from .modeling_speaker_encoder import SpeakerEncoderModel
-from .modeling_vocoder import VocoderModel
+from .modeling_vocoder import VocoderModel, limit
 from .voice_prompt import VoicePrompt, hash_samples
 
 SHORTEST_REFERENCE_SECONDS = 0.5
-SILENCE_DBFS = -70.0
 # The content of longer sources is encoded chunk by chunk: slower, but in little memory.
 LONGEST_WHOLE_SECONDS = 60.0
 # A second dimension as small as this means channels.
@@ -36,14 +39,14 @@ MOST_CHANNELS = 8
 
 @dataclass
 class VoiceConverterOutput(ModelOutput):
-    """What training reads.
+    """What training reads. Errors and similarities are of the direct prediction, also where a flow adds detail to it.
 
     Args:
         loss: Weighted by the configuration.
         mel_errors: (batch,), mean absolute error of the spectrogram in the source's own voice, natural log power.
         similarities: (batch,), cosine between the voice of that spectrogram and of the reference.
-        converted_similarities: (batch,), the same in the voice of the next item of the batch; NaN where that is the
-            same speaker.
+        converted_similarities: (batch,), the same in the voice of the item before in the batch, for the first that of
+            the last; NaN where that is the same speaker.
         predicted_features: (batch, frames, num_mel_bins).
     """
 
@@ -117,7 +120,7 @@ class VoiceConverterModel(PreTrainedModel):
         reference_content: torch.Tensor | None = None,
         speaker_ids: torch.Tensor | None = None,
     ) -> VoiceConverterOutput:
-        """Decodes segments in their own voice, as their references tell it, and in that of the next item.
+        """Decodes segments in their own voice, as their references tell it, and in that of the item before.
 
         Args:
             input_features, f0: Segments, (batch, frames, num_mel_bins) and (batch, frames) in Hz, 0 = unvoiced.
@@ -129,16 +132,16 @@ class VoiceConverterModel(PreTrainedModel):
         if reference_attention_mask is None:
             reference_attention_mask = torch.ones_like(reference_f0, dtype=torch.long)
         if content is None:
-            content = self.content_encoder(input_features).content
-            reference_content = self.content_encoder(reference_features, reference_attention_mask).content
+            content = self._encode_content(input_features)
+            reference_content = self._encode_content(reference_features, reference_attention_mask)
         median_hz = median_f0(torch.cat([reference_f0, f0], dim=1)).nan_to_num(PRIOR_PITCH_HZ)
         energy = frame_energy(input_features)
         states = self.decoder.encode_content(content, relative_octaves(f0, median_hz), f0, energy)
-        is_heard = reference_attention_mask.bool()
+        is_heard = is_real = reference_attention_mask.bool()
         if self.training:
-            is_heard = is_heard & (torch.rand(len(f0), 1, device=f0.device) >= self.config.reference_dropout)
-        memory = self._memory(reference_features, reference_f0, reference_content, median_hz, is_heard)
-        voices = self.speaker_encoder(reference_features, reference_attention_mask).speaker_embeddings
+            is_heard = is_real & (torch.rand(len(f0), 1, device=f0.device) >= self.config.reference_dropout)
+        memory = self._memory(reference_features, reference_f0, reference_content, median_hz, is_real, is_heard)
+        voices = self._embed(reference_features, reference_attention_mask)
         predicted, hidden_states = self.decoder(states, memory, voices, f0, energy)
 
         loss = self._reconstruction_loss(input_features, predicted, hidden_states)
@@ -164,8 +167,22 @@ class VoiceConverterModel(PreTrainedModel):
         )
 
     def _similarities(self, features: torch.Tensor, voices: torch.Tensor) -> torch.Tensor:
-        """Cosines (batch,) between the voices heard in features and those wanted, which take no gradient."""
-        return (self.speaker_encoder(features).speaker_embeddings * voices.detach()).sum(-1)
+        """Cosines (batch,) between the voices heard in features and those wanted, which take no gradient.
+
+        Nor does the speaker encoder that judges: it would learn to call alike what the decoder makes.
+        """
+        judge, was_training = self.speaker_encoder, self.speaker_encoder.training
+        weights = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+        judge.eval()
+        heard = torch.func.functional_call(judge, weights, (features.to(self.dtype),)).speaker_embeddings
+        judge.train(was_training)
+        return (heard * voices.detach()).sum(-1)
+
+    def _encode_content(self, features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        return self.content_encoder(features.to(self.dtype), attention_mask).content
+
+    def _embed(self, features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        return self.speaker_encoder(features.to(self.dtype), attention_mask).speaker_embeddings
 
     def _reconstruction_loss(self, target, predicted, hidden_states) -> torch.Tensor:
         config = self.config
@@ -179,18 +196,17 @@ class VoiceConverterModel(PreTrainedModel):
         """On the embeddings of segments and references, where the speaker encoder learns."""
         if self.config.freeze_speaker or not self.config.triplet_weight or speaker_ids is None:
             return 0.0
-        embeddings = torch.cat([self.speaker_encoder(input_features).speaker_embeddings, voices])
+        embeddings = torch.cat([self._embed(input_features), voices])
         loss = batch_hard_triplet_loss(embeddings, speaker_ids.repeat(2), self.config.triplet_margin)
         return self.config.triplet_weight * loss
 
-    def _memory(self, features, f0, content, median_hz, is_heard) -> ReferenceMemory:
+    def _memory(self, features, f0, content, median_hz, is_real, is_heard) -> ReferenceMemory:
         octaves = relative_octaves(f0, median_hz)
-        states = self.decoder.encode_content(content, octaves, f0, frame_energy(features))
+        states = self.decoder.encode_content(content, octaves, f0, frame_energy(features), is_real)
         return self.decoder.remember(states, features, is_heard)
 
     # ------------------------------------------------------------ conversion
 
-    @torch.no_grad()
     def make_prompt(
         self,
         reference: torch.Tensor | np.ndarray,
@@ -198,10 +214,11 @@ class VoiceConverterModel(PreTrainedModel):
         origin: str = "",
         sampling_rate: int | None = None,
     ) -> VoicePrompt:
-        """Makes a voice of a recording.
+        """Makes a voice of a recording; its tensors lie on the CPU.
 
         Args:
-            reference: (samples,), mono, at the model's rate; at least half a second with speech in it.
+            reference: (samples,), mono, at the model's rate; at least half a second with speech in it. What comes after
+                `config.max_reference_seconds` counts for nothing.
             consent: Who allowed that this voice is used, and for what.
             origin: Where the recording comes from.
             sampling_rate: Of the recording in Hz; checked where it is given.
@@ -209,15 +226,19 @@ class VoiceConverterModel(PreTrainedModel):
         Raises:
             ValueError: another rate, not one channel, NaN, silence, too short, or no consent.
         """
-        reference = self._check_waveform("reference", reference, sampling_rate)
-        seconds = len(reference) / self.config.sampling_rate
+        return self._make_prompt("reference", reference, consent, origin, sampling_rate)
+
+    @torch.no_grad()
+    def _make_prompt(self, name: str, recording, consent: str, origin: str, sampling_rate: int | None) -> VoicePrompt:
+        recording = check_waveform(name, recording, sampling_rate, self.config.sampling_rate)
+        seconds = len(recording) / self.config.sampling_rate
         if seconds < SHORTEST_REFERENCE_SECONDS:
             raise ValueError(
-                f"`reference` lasts {seconds:.2f} s but a voice needs {SHORTEST_REFERENCE_SECONDS} s at least, and "
+                f"`{name}` lasts {seconds:.2f} s but a voice needs {SHORTEST_REFERENCE_SECONDS} s at least, and "
                 "gets better with up to 10; give a longer recording."
             )
-        level = level_dbfs(reference)
-        kept = reference[: round(self.config.max_reference_seconds * self.config.sampling_rate)]
+        kept = recording[: round(self.config.max_reference_seconds * self.config.sampling_rate)].to(self.device)
+        level = audible_level(name, kept)
         levelled = (kept * 10 ** ((self.config.level_dbfs - level) / 20))[None]
         features, f0 = self.mel(levelled), self.pitch_tracker(levelled)
         try:
@@ -225,12 +246,12 @@ class VoiceConverterModel(PreTrainedModel):
         except PackageNotFoundError:  # the code came with the checkpoint
             library_version = "not installed"
         return VoicePrompt(
-            speaker_embeddings=self.speaker_encoder(features).speaker_embeddings[0],
-            input_features=features[0],
-            f0=f0[0],
+            speaker_embeddings=self._embed(features)[0].cpu(),
+            input_features=features[0].cpu(),
+            f0=f0[0].cpu(),
             consent=consent,
             origin=origin,
-            reference_sha256=hash_samples(reference),
+            reference_sha256=hash_samples(recording),
             level_dbfs=level,
             encoder_sha256=self.speaker_encoder_sha256,
             library_version=library_version,
@@ -243,36 +264,49 @@ class VoiceConverterModel(PreTrainedModel):
         pitch_shift_semitones: float = 0.0,
         strength: float = 1.0,
         sampling_rate: int | None = None,
+        watermark: str | None = None,
     ) -> torch.Tensor:
         """Says in the voice of `reference` what `source` says, at the same pace, with the same melody and level.
 
         Args:
-            source: (samples,) or several of one length, (batch, samples); mono, float, in [-1, 1], at the model's rate.
+            source: (samples,), float, in [-1, 1], at the model's rate; or (batch, samples), mono recordings of one
+                length. Two channels as rows look like a batch of two, and are converted one by one: average them first.
             reference: (samples,) likewise, at least half a second, or a prompt.
             pitch_shift_semitones: On top of the shift to the reference's median pitch.
-            strength: 1 is the voice of the reference, 0 the source's own; between lies a mixture.
+            strength: 1 is the voice of the reference, 0 the source's own; between lies a mixture, for which the source
+                must last half a second too.
             sampling_rate: Of the waveforms in Hz; checked where it is given.
+            watermark: Key of a mark in the result that nobody hears and `layers_watermark.watermark_score` finds by the
+                same key; None leaves no mark. How often it is found in converted speech has not been measured.
 
         Returns:
-            Waveform of the source's shape.
+            Waveform of the source's shape, on the source's device.
 
         Raises:
             ValueError: another rate, more channels, NaN, silence, a reference that is too short, a strength outside
-                0 to 1, or a prompt of another speaker encoder.
+                0 to 1, a prompt of another speaker encoder, or a source too short for the watermark.
         """
         prompt = reference
         if not isinstance(prompt, VoicePrompt):
             prompt = self.make_prompt(reference, "given for this conversion alone", sampling_rate=sampling_rate)
-        source = torch.as_tensor(source)
+        source = as_waveform(source)
         if source.ndim == 2 and source.shape[1] > MOST_CHANNELS:
             return torch.stack(
-                [self.convert(item, prompt, pitch_shift_semitones, strength, sampling_rate) for item in source]
+                [
+                    self.convert(item, prompt, pitch_shift_semitones, strength, sampling_rate, watermark)
+                    for item in source
+                ]
             )
-        source = self._check_waveform("source", source, sampling_rate)
-        own = self.describe_source(source) if strength == 1 else self.make_prompt(source, "the source itself")
+        source = check_waveform("source", source, sampling_rate, self.config.sampling_rate)
+        audible_level("source", source)
+        if watermark is not None:
+            check_room_for_watermark(len(source), self.config.sampling_rate)
+        own = self._make_prompt("source", source, "the source itself", "", sampling_rate) if strength < 1 else None
         is_short = len(source) <= LONGEST_WHOLE_SECONDS * self.config.sampling_rate
-        stream = self._open(prompt, own, pitch_shift_semitones, strength, is_whole=is_short)
-        return torch.cat([stream.push(source), stream.finish()])
+        known = self.describe_source(source)
+        stream = self._open(prompt, own, known, pitch_shift_semitones, strength, is_whole=is_short)
+        converted = torch.cat([stream.push(source), stream.finish()])
+        return converted if watermark is None else limit(embed_watermark(converted, watermark))
 
     def stream(
         self,
@@ -297,17 +331,19 @@ class VoiceConverterModel(PreTrainedModel):
                 "`chunk_frames` of the content encoder is None: it needs the whole recording; use `convert`, or a "
                 "converter whose content encoder was trained in chunks."
             )
-        return self._open(prompt, source, pitch_shift_semitones, strength, is_whole=False)
+        known = None if source is None else SourceStatistics(source.f0_median_hz, source.level_dbfs)
+        return self._open(prompt, source, known, pitch_shift_semitones, strength, is_whole=False)
 
     @torch.no_grad()
-    def _open(self, prompt, source, pitch_shift_semitones, strength, is_whole: bool) -> VoiceStream:
+    def _open(self, prompt, own, known, pitch_shift_semitones, strength, is_whole: bool) -> VoiceStream:
+        """Starts a stream to a voice, from one's own where strength is below 1, of which statistics may be known."""
         if not 0.0 <= strength <= 1.0:
             raise ValueError(f"`strength` is {strength} but must lie between 0 (the source's voice) and 1.")
-        if strength < 1 and not isinstance(source, VoicePrompt):
+        if strength < 1 and own is None:
             raise ValueError(f"`strength` is {strength}, which mixes two voices; give `source` as a prompt.")
         memory, voice = self._read_prompt(prompt)
         if strength < 1:
-            own_memory, own_voice = self._read_prompt(source)
+            own_memory, own_voice = self._read_prompt(own)
             memory, voice = memory.join(own_memory, strength), slerp(own_voice, voice, strength)
         target = TargetVoice(
             memory=memory,
@@ -315,53 +351,39 @@ class VoiceConverterModel(PreTrainedModel):
             median_hz=prompt.f0_median_hz,
             strength=strength,
             shift_octaves=pitch_shift_semitones / 12,
-            mean_features=prompt.input_features.mean(0),
+            mean_features=prompt.input_features.mean(0).to(self.device),
         )
-        if isinstance(source, VoicePrompt):
-            source = SourceStatistics(source.f0_median_hz, source.level_dbfs)
         is_whole = is_whole or self.config.chunk_frames is None
         content = WholeContent(self.content_encoder) if is_whole else self.content_encoder.stream()
-        return VoiceStream(self, target, source, content)
+        return VoiceStream(self, target, known, content)
 
     def _read_prompt(self, prompt: VoicePrompt) -> tuple[ReferenceMemory, torch.Tensor]:
         if prompt.encoder_sha256 != self.speaker_encoder_sha256:
             raise ValueError(
-                "`prompt` was made by another speaker encoder, whose embeddings mean other voices here; make it anew "
-                "from the recording with this model's `make_prompt`."
+                "`prompt` was made by another speaker encoder or from another spectrogram, so that its numbers mean "
+                "another voice here; make it anew from the recording with this model's `make_prompt`."
             )
-        features, f0 = prompt.input_features[None], prompt.f0[None]
+        most_frames = 1 + round(self.config.max_reference_seconds * self.config.frame_rate)
+        widths = (len(prompt.speaker_embeddings), prompt.input_features.shape[1])
+        expected = (self.config.speaker_config.speaker_size, self.config.num_mel_bins)
+        if widths != expected or len(prompt.f0) > most_frames:
+            raise ValueError(
+                f"`prompt` has an embedding and features of widths {widths} in {len(prompt.f0)} frames but this model "
+                f"expects {expected} in up to {most_frames}; make it anew with this model's `make_prompt`."
+            )
+        features, f0 = prompt.input_features[None].to(self.device), prompt.f0[None].to(self.device)
         median_hz = median_f0(f0).nan_to_num(PRIOR_PITCH_HZ)
-        content = self.content_encoder(features).content
-        memory = self._memory(features, f0, content, median_hz, torch.ones_like(f0, dtype=torch.bool))
-        return memory, prompt.speaker_embeddings[None]
+        is_real = torch.ones_like(f0, dtype=torch.bool)
+        memory = self._memory(features, f0, self._encode_content(features), median_hz, is_real, is_real)
+        return memory, prompt.speaker_embeddings[None].to(self.device)
 
     @torch.no_grad()
     def describe_source(self, source: torch.Tensor) -> SourceStatistics:
         """Median pitch and level of a whole source (samples,)."""
+        source = source.to(self.device)
         level = level_dbfs(source)
         f0 = self.pitch_tracker((source * 10 ** ((self.config.level_dbfs - level) / 20))[None])
         return SourceStatistics(float(median_f0(f0)[0]), level)
-
-    def _check_waveform(self, name: str, waveform, sampling_rate: int | None) -> torch.Tensor:
-        waveform = torch.as_tensor(waveform)
-        if sampling_rate not in (None, self.config.sampling_rate):
-            raise ValueError(
-                f"`sampling_rate` is {sampling_rate} but this model expects {self.config.sampling_rate} Hz; resample "
-                "first, e.g. with `processing.audio_io.resample_audio`."
-            )
-        if waveform.ndim != 1 or not waveform.is_floating_point() or not len(waveform):
-            raise ValueError(
-                f"`{name}` is {waveform.dtype} of shape {tuple(waveform.shape)} but must be (samples,) of floats in "
-                "[-1, 1]; average the channels of a stereo recording first."
-            )
-        waveform = waveform.float()
-        if not waveform.isfinite().all():
-            raise ValueError(f"`{name}` holds NaN or infinity; look for a broken file or a division by zero.")
-        if level_dbfs(waveform) < SILENCE_DBFS:
-            raise ValueError(
-                f"`{name}` is silent (below {SILENCE_DBFS:g} dBFS); check the microphone, or give another recording."
-            )
-        return waveform
 
     # ------------------------------------------------------------ what follows from the parts
 
@@ -389,8 +411,16 @@ class VoiceConverterModel(PreTrainedModel):
 
     @property
     def speaker_encoder_sha256(self) -> str:
-        """Digest of the speaker encoder's weights."""
-        return weights_sha256(self.speaker_encoder)
+        """Digest of what decides an embedding: the speaker encoder's weights and settings, and what it hears."""
+        config = self.config
+        heard = ("sampling_rate", "hop_length", "win_length", "mel_floor", "num_mel_bins", "level_dbfs")
+        settings = [(name, getattr(config, name)) for name in heard]
+        settings += [
+            (name, getattr(config.speaker_config, name))
+            for name in inspect.get_annotations(type(config.speaker_config))
+        ]
+        told = json.dumps([*settings, weights_sha256(self.speaker_encoder)])
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 def weights_sha256(part: nn.Module) -> str:
@@ -400,16 +430,6 @@ def weights_sha256(part: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
     return digest.hexdigest()
-
-
-def level_dbfs(waveform: torch.Tensor) -> float:
-    """RMS of (samples,) in dB relative to full scale."""
-    return 10 * math.log10(max(float(waveform.double().square().mean()), 1e-20))
-
-
-def median_f0(f0: torch.Tensor) -> torch.Tensor:
-    """Median of the voiced frames of (batch, frames), in Hz, (batch,); NaN where none is voiced."""
-    return torch.where(f0 > 0, f0, torch.nan).nanmedian(dim=1).values
 
 
 def slerp(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:

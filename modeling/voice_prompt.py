@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +14,10 @@ from safetensors.torch import save
 
 FORMAT = "antiphon_voice_prompt"
 FORMAT_VERSION = 1
+# By how much rounding may change the norm of an embedding.
+NORM_TOLERANCE = 1e-3
 _TENSORS = ("speaker_embeddings", "input_features", "f0")
+_REMEDY = "make prompts with a model's `make_prompt`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +31,13 @@ class VoicePrompt:
         consent: Who allowed that this voice is used, and for what; never empty.
         origin: Where the recording comes from.
         reference_sha256: Of the reference's samples, see `hash_samples`.
-        level_dbfs: Level of the recording before it was normalised, RMS relative to full scale.
-        encoder_sha256: Of the weights of the speaker encoder that made the embedding; only models that share it may use
-            the prompt.
+        level_dbfs: Level of what is kept of the recording, before it was normalised; RMS relative to full scale.
+        encoder_sha256: Of the speaker encoder that made the embedding, and of the spectrogram and the level that it
+            heard; only models that share them may use the prompt.
         library_version: Of what made the prompt.
 
     Raises:
-        ValueError: if there is no consent, a shape does not fit, or a value is NaN or infinite.
+        ValueError: if there is no consent, or a type, a shape, a norm or a value does not fit.
     """
 
     speaker_embeddings: torch.Tensor
@@ -47,19 +51,39 @@ class VoicePrompt:
     library_version: str
 
     def __post_init__(self):
+        self._check_texts()
+        self._check_tensors()
+
+    def _check_texts(self) -> None:
+        for name in ("consent", "origin", "reference_sha256", "encoder_sha256", "library_version"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"`{name}` is {getattr(self, name)!r} but must be text; {_REMEDY}")
+        is_number = isinstance(self.level_dbfs, (int, float)) and not isinstance(self.level_dbfs, bool)
+        if not is_number or not math.isfinite(self.level_dbfs):
+            raise ValueError(f"`level_dbfs` is {self.level_dbfs!r} but must be a finite number; {_REMEDY}")
         if not self.consent.strip():
             raise ValueError(
                 "`consent` is empty; say who allowed that this voice is used, and for what, e.g. 'my own voice' or "
                 "'A. Speaker, by e-mail of 2 May, for the museum guide'."
             )
+
+    def _check_tensors(self) -> None:
         shapes = {"speaker_embeddings": 1, "input_features": 2, "f0": 1}
         for name, dimensions in shapes.items():
             tensor = getattr(self, name)
-            if tensor.ndim != dimensions or tensor.dtype != torch.float32 or not tensor.isfinite().all():
+            if not isinstance(tensor, torch.Tensor):
+                raise ValueError(f"`{name}` is {type(tensor).__name__} but must be a tensor; {_REMEDY}")
+            fits = tensor.ndim == dimensions and tensor.dtype == torch.float32 and tensor.numel()
+            if not fits or not tensor.isfinite().all():
                 raise ValueError(
                     f"`{name}` is {tensor.dtype} of shape {tuple(tensor.shape)} but must be finite float32 with "
-                    f"{dimensions} dimension(s); make prompts with a model's `make_prompt`."
+                    f"{dimensions} dimension(s), none of them empty; {_REMEDY}"
                 )
+        norm = float(self.speaker_embeddings.norm())
+        if abs(norm - 1) > NORM_TOLERANCE:
+            raise ValueError(f"`speaker_embeddings` has norm {norm:.4g} but must have norm 1; {_REMEDY}")
+        if (self.f0 < 0).any():
+            raise ValueError(f"`f0` goes down to {float(self.f0.min()):g} Hz but must not be negative; {_REMEDY}")
         if len(self.f0) != len(self.input_features):
             raise ValueError(
                 f"`f0` has {len(self.f0)} frames but `input_features` {len(self.input_features)}; they must agree."
@@ -105,8 +129,10 @@ class VoicePrompt:
             raise ValueError(
                 f"`path` {path} is a safetensors file but no voice prompt; give one that `VoicePrompt.save` wrote."
             )
-        texts = json.loads(metadata[FORMAT])
-        version, expected = texts.pop("format_version"), texts.pop("sha256")
+        texts = _parse(path, metadata[FORMAT])
+        version, expected = texts.pop("format_version", None), texts.pop("sha256", None)
+        if not isinstance(version, int):
+            raise ValueError(f"`path` {path} has format version {version!r}, which is no whole number; copy it again.")
         if version > FORMAT_VERSION:
             raise ValueError(
                 f"`path` {path} has format version {version}, this code reads up to {FORMAT_VERSION}; update "
@@ -114,6 +140,12 @@ class VoicePrompt:
             )
         if expected != _digest(tensors, texts):
             raise ValueError(f"`path` {path} is damaged: its content does not match its own hash; copy it again.")
+        names = {field.name for field in fields(cls)}
+        if names != {*tensors, *texts}:
+            raise ValueError(
+                f"`path` {path} differs from a voice prompt in {', '.join(sorted(names ^ {*tensors, *texts}))}; save "
+                "the voice anew."
+            )
         return cls(**tensors, **texts)
 
 
@@ -127,8 +159,18 @@ def _digest(tensors: dict[str, torch.Tensor], texts: dict) -> str:
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].numpy().tobytes())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _parse(path: Path, text: str) -> dict:
+    try:
+        texts = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"`path` {path} is damaged: its description is no JSON ({error}); copy it again.") from error
+    if not isinstance(texts, dict):
+        raise ValueError(f"`path` {path} describes its voice by {type(texts).__name__}, not by names and values.")
+    return texts
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -36,6 +36,8 @@ ADVERSARIAL_DEFAULTS = {
     "eval_steps": 500,
     "save_steps": 100,
 }
+# Gradients of float16 would have to be scaled, apart for each of the two optimizers.
+PRECISIONS = ("no", "bf16")
 # Of Adam: the short memory of the first moment that adversaries need.
 BETAS = (0.8, 0.99)
 
@@ -83,7 +85,7 @@ class AdversarialTrainer:
         make: (generator, batch, is_adversarial) to the made waveform, the real one and the generator's own losses by
             name, each weighted; `is_adversarial` tells whether discriminators take part.
         dataset: Item i is the same whenever it is asked for, for every i from 0 on.
-        settings: `ADVERSARIAL_DEFAULTS`, all of them.
+        settings: `ADVERSARIAL_DEFAULTS`, all of them; `mixed_precision` is one of `PRECISIONS`.
         run: Receives `trainer/state.pt` to resume from and, at every saving, `checkpoint/`.
         save: (generator, folder) writes a checkpoint.
         validate: generator to figures by name.
@@ -162,7 +164,7 @@ class AdversarialTrainer:
             made, real, own = self.make(self.generator, batch, is_adversarial)
         losses = dict(own)
         if is_adversarial:
-            real_scores, real_features = self.discriminators(real)
+            real_scores, _ = self.discriminators(real)
             made_scores, _ = self.discriminators(made.detach())
             losses["discriminator"] = discriminator_loss(real_scores, made_scores)
             accelerator.backward(losses["discriminator"])
@@ -170,6 +172,8 @@ class AdversarialTrainer:
 
             # Without what wraps them for several processes, which would wait for gradients that never come.
             judges = accelerator.unwrap_model(self.discriminators).requires_grad_(False)
+            with torch.no_grad():  # anew, by the weights that judge what is made
+                _, real_features = judges(real)
             made_scores, made_features = judges(made)
             adversarial = generator_loss(made_scores)
             matching = feature_matching_loss(real_features, made_features)

@@ -1,10 +1,14 @@
 """Lays the phones of known texts over recordings."""
 
+import hashlib
+import json
 from collections import Counter
 
 import torch
 from datasets import Dataset
 from datasets.utils import tqdm
+
+from antiphon.modeling.modeling_voice_converter import weights_sha256
 
 from .content_data import ContentDataset
 from .content_phones import SILENCE, align, aligned_engine
@@ -18,6 +22,12 @@ def common_phones(corpus: Dataset) -> list[str]:
     counts = Counter(phone for phones in corpus["phones"] for phone in phones)
     total = sum(counts.values())
     return sorted({SILENCE} | {phone for phone, count in counts.items() if count >= LEAST_SHARE * total})
+
+
+def alignment_digest(recordings: Dataset, model) -> str:
+    """What an alignment follows from: the weights of the model, and the recordings with their texts."""
+    parts = [weights_sha256(model), recordings["file_name"][:], recordings["text"][:]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @torch.no_grad()

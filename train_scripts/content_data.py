@@ -10,6 +10,8 @@ from .content_phones import frame_labels
 from .recognition_data import RecognitionDataset
 
 LEVEL_DBFS = -27.0
+# Feature frames for each frame of content.
+CONTENT_SUBSAMPLING = 2
 
 
 @dataclass
@@ -88,8 +90,9 @@ class ContentDataset(RecognitionDataset):
         clean_features, features = (self._features(waveform) for waveform in (clean, heard))
         if self.perturbation is not None:
             features = self.perturbation(features, generator)
-        frame_seconds = 2 * self.processor.feature_extractor.hop_length / self.processor.sampling_rate
-        num_frames = -(-len(features) // 2)
+        hop_length = self.processor.feature_extractor.hop_length
+        frame_seconds = CONTENT_SUBSAMPLING * hop_length / self.processor.sampling_rate
+        num_frames = -(-len(features) // CONTENT_SUBSAMPLING)
         phone_labels = np.full(num_frames, -100)
         if row.get("phones"):
             ids = [self.phone_ids.get(name, -100) for name in row["phones"]]

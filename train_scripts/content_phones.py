@@ -157,15 +157,16 @@ def align(log_probabilities: torch.Tensor, phone_ids: Sequence[int], silence_id:
 
     Args:
         log_probabilities: (frames, phones).
-        phone_ids: Every phone lasts at least one frame, but silences may be left out; two never follow each other.
+        phone_ids: Every phone lasts at least one frame, but silences may be left out; of several in a row one counts.
         silence_id: Id of the silence.
 
     Returns:
-        (frames,) phone ids, or an empty array when there are fewer frames than phones.
+        (frames,) phone ids, or an empty array when there are fewer frames than phones, or every way is impossible.
 
     Source: Viterbi 1967; Rabiner 1989, "A Tutorial on Hidden Markov Models", section III.B.
     """
-    states = np.asarray(phone_ids)
+    pairs = zip(phone_ids, [None, *phone_ids])
+    states = np.array([phone for phone, before in pairs if (phone, before) != (silence_id, silence_id)], dtype=np.int64)
     is_silence = states == silence_id
     if len(log_probabilities) < (~is_silence).sum() or is_silence.all():
         return np.empty(0, dtype=np.int64)
@@ -185,6 +186,8 @@ def align(log_probabilities: torch.Tensor, phone_ids: Sequence[int], silence_id:
     state = len(states) - 1
     if is_silence[-1] and best[-2] > best[-1]:
         state -= 1
+    if best[state] == -np.inf:
+        return np.empty(0, dtype=np.int64)
     path = np.empty(len(scores), dtype=np.int64)
     for frame in range(len(scores) - 1, -1, -1):
         path[frame] = states[state]

@@ -29,12 +29,12 @@ def own_segments(model: VoiceConverterModel, prompt: VoicePrompt, num_segments: 
     num_frames = len(prompt.f0)
     length = min(MOST_SEGMENT_FRAMES, num_frames // 3 // 2 * 2)
     with torch.no_grad():
-        content = model.content_encoder(prompt.input_features[None]).content[0]
+        content = model.content_encoder(prompt.input_features[None].to(model.device)).content[0]
     table = VoiceTable(
         {
             "input_features": prompt.input_features.numpy(),
             "f0": prompt.f0.numpy(),
-            "content": content.numpy(),
+            "content": content.cpu().numpy(),
             "lengths": np.array([num_frames]),
             "speakers": np.array([0]),
         }
@@ -56,7 +56,7 @@ def finetune(
     """Trains the decoder in place and returns the error of the spectrogram at each step, in natural log power.
 
     Args:
-        model: In whatever mode; it is left in evaluation mode.
+        model: In float32, on whatever device, in whatever mode; it is left in evaluation mode.
         prompt: Of the voice.
         steps: A few hundred at most: there is only one recording.
         learning_rate: Of Adam, constant.
@@ -77,7 +77,7 @@ def finetune(
     model.speaker_encoder.eval()
     for step in tqdm(range(steps), desc="fitting"):
         batch = VoiceCollator()([segments[step * BATCH_SIZE + place] for place in range(BATCH_SIZE)])
-        outputs = model(**batch)
+        outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         optimizer.zero_grad()
         outputs.loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.steps < 2:
         sys.exit(f"error: `--steps` is {options.steps} but must be at least 2.")
-    model = VoiceConverterModel.from_pretrained(options.checkpoint)
+    # Steps as small as these would be lost in the rounding of a checkpoint in bfloat16.
+    model = VoiceConverterModel.from_pretrained(options.checkpoint, dtype=torch.float32)
     try:
         rate = model.config.sampling_rate
         waveform, _ = read_audio(options.recording, sampling_rate=rate, resample=True)

@@ -42,7 +42,7 @@ def load_sources(sources: list[dict], section: str, columns: Sequence[str] = SPE
 
 
 def describe_sources(corpus: Dataset) -> list[dict]:
-    """What a model card says of its training data: one entry per source, with its licences and extent."""
+    """What a model card says of its training data: one entry per source, with its licences, extent and speakers."""
     table = corpus.select_columns(["source", "license", "split", "speaker_id", "duration_seconds"]).to_pandas()
     return [
         {
@@ -51,6 +51,7 @@ def describe_sources(corpus: Dataset) -> list[dict]:
             "split": ", ".join(sorted(rows["split"].dropna().unique())),
             "num_items": len(rows),
             "num_speakers": rows["speaker_id"].nunique(),
+            "speakers": sorted(rows["speaker_id"].dropna().unique()),
             "hours": round(rows["duration_seconds"].sum() / 3600, 3),
         }
         for name, rows in table.groupby(table["source"].fillna("source not stated"))

@@ -1,7 +1,6 @@
 """Voices on their way into a speaker encoder: speakers, crops, augmentation, batches."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import datasets
 import numpy as np
@@ -46,7 +45,7 @@ class Voices:
 
 
 class ValidationVoices(torch.utils.data.Dataset):
-    """Each recording once, whole, with the numbers of its speaker and corpus."""
+    """Each recording once, as long as `Voices` keeps it, with the numbers of its speaker and corpus."""
 
     def __init__(self, voices: Voices):
         self.voices = voices
@@ -109,7 +108,7 @@ class SpeakerBatches(torch.utils.data.Dataset):
         self.recordings = [np.flatnonzero(voices.speakers == speaker) for speaker in range(num_speakers)]
         weights = np.array([len(items) for items in self.recordings], float) ** balance
         self.shares = np.tile(weights / weights.sum() / len(speed_factors), len(speed_factors))
-        self.plan = lru_cache(maxsize=2)(self._plan)
+        self._last_plan = (-1, None)
 
     @property
     def batch_size(self) -> int:
@@ -122,7 +121,13 @@ class SpeakerBatches(torch.utils.data.Dataset):
         present[self.voices.domains, self.voices.speakers] = True
         return torch.from_numpy(np.tile(present, len(self.speed_factors)))
 
-    def _plan(self, batch: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def plan(self, batch: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """What `_draw_plan` returns; the last one is kept, as the crops of a batch are asked for one after another."""
+        if self._last_plan[0] != batch:
+            self._last_plan = (batch, self._draw_plan(batch))
+        return self._last_plan[1]
+
+    def _draw_plan(self, batch: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Class and recording of each crop of a batch, and the samples of all of them."""
         generator = np.random.default_rng([self.seed, batch])
         classes = generator.choice(self.num_classes, self.speakers_per_batch, replace=False, p=self.shares)

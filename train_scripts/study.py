@@ -150,12 +150,14 @@ class Study:
             raise RecipeError(f"`decodings` is empty; name one or more of {', '.join(DECODINGS)}.")
         if self.budget_hours is not None and not isinstance(self.budget_hours, int | float):
             raise RecipeError(f"`budget_hours` is {self.budget_hours!r} but must be a number.")
+        baseline = self.variant_recipe(self.baseline)
         for variant in self.variants:
             _check_folder_name(variant, "variant")
             for key in self.changes(variant):
                 if key.startswith(SET_BY_STUDY):
                     raise RecipeError(f"`{key}` cannot be a variant: the study sets it for every training.")
-            self.variant_recipe(variant)
+            if self.variant_recipe(variant) == baseline and variant != self.baseline:
+                raise RecipeError(f"the variant `{variant}` trains what the baseline trains; change or delete it.")
 
     @property
     def task_functions(self):

@@ -111,12 +111,15 @@ def measure_assessment(
 def measure_voice_conversion(
     run: RunFolder, test: None, *, name: str, corpus: str, split: str, decodings: Sequence[str], protocol: str | None
 ) -> None:
-    """Measures a converter on the quick ones of the stored pairs against the source unchanged and what WORLD does."""
+    """Measures a converter on the stored pairs of validation against the source unchanged and what WORLD does.
+
+    Studies choose among models, so that they must not hear the test.
+    """
     measure_checkpoint(
         run.checkpoint,
         name=name,
         out=run.results,
-        quick=True,
+        side="validation",
         with_quality=False,
         baselines=("unchanged_input", "world_pitch_and_envelope"),
         training_seed=run.recipe["run"]["seed"],

@@ -28,8 +28,13 @@ from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFe
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.processing.corpora.voices import load_voices
 from antiphon.train_scripts.command_line import train_by_recipe
-from antiphon.train_scripts.content_alignment import align_recordings, common_phones
-from antiphon.train_scripts.content_data import ContentCollator, ContentDataset, MelPerturbation
+from antiphon.train_scripts.content_alignment import align_recordings, alignment_digest, common_phones
+from antiphon.train_scripts.content_data import (
+    CONTENT_SUBSAMPLING,
+    ContentCollator,
+    ContentDataset,
+    MelPerturbation,
+)
 from antiphon.train_scripts.content_phones import read_aloud
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
@@ -80,10 +85,17 @@ def resolve(recipe: dict) -> dict:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if recipe["data"]["recordings"] and not recipe["run"]["initialize_from"]:
         raise RecipeError("`run.initialize_from` is missing; recordings are aligned by a model that knows phones.")
+    if not recipe["data"]["recordings"] and not recipe["data"]["read_aloud"]:
+        raise RecipeError("Without `data.recordings`, `data.read_aloud` must say how many utterances to train on.")
     try:
-        ContentEncoderConfig(**recipe["model"])
+        config = ContentEncoderConfig(**recipe["model"])
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise RecipeError(f"`model` cannot be used: {error}") from error
+    if (factor := config.encoder_config.subsampling_factor) != CONTENT_SUBSAMPLING:
+        raise RecipeError(
+            f"`model.encoder_config.subsampling_factor` is {factor} but must be {CONTENT_SUBSAMPLING}: voice "
+            "converters take content at half the rate of the features."
+        )
     return recipe
 
 
@@ -93,14 +105,26 @@ def load_recordings(side: str, corpora: list[str] | None) -> Dataset:
     return recordings.select([index for index, text in enumerate(recordings["text"]) if text]).select_columns(COLUMNS)
 
 
+def load_start(checkpoint: str, **changes) -> ContentEncoderForCTC:
+    """Loads a checkpoint; bottleneck and adversary alone may be made anew where `changes` of its configuration ask so.
+
+    Raises:
+        RecipeError: if it lacks anything else.
+    """
+    model, info = ContentEncoderForCTC.from_pretrained(checkpoint, output_loading_info=True, **changes)
+    replaceable = ("content_encoder.bottleneck.", "speaker_head.") if changes else ()
+    if missing := sorted(name for name in info["missing_keys"] if not name.startswith(replaceable)):
+        raise RecipeError(f"`run.initialize_from` is {checkpoint}, which lacks {', '.join(missing)}; train it anew.")
+    return model
+
+
 def build_model(recipe: dict, recordings: Dataset, aloud: Dataset | None):
     """Makes a model with random weights that knows its phones, or takes `run.initialize_from` and its processor."""
     options, checkpoint = recipe["model"], recipe["run"]["initialize_from"]
     speakers = sorted(set(recordings["speaker_id"])) if options.get("speaker_weight") else []
     if checkpoint:
         processor = ConformerProcessor.from_pretrained(checkpoint)
-        model = ContentEncoderForCTC.from_pretrained(checkpoint, num_speakers=len(speakers), **options)
-        return model, processor, speakers
+        return load_start(checkpoint, num_speakers=len(speakers), **options), processor, speakers
     extractor = LogMelFeatureExtractor(**VOICE_MEL)
     tokenizer = CharacterTokenizer.from_corpus(recordings["text"])
     config = ContentEncoderConfig(
@@ -115,14 +139,15 @@ def build_model(recipe: dict, recordings: Dataset, aloud: Dataset | None):
     return model, processor, speakers
 
 
-def aligned(side: str, recordings: Dataset, run: RunFolder, model, processor) -> Dataset:
-    """Adds the phones of each recording, aligned once by the model that the run starts from."""
-    file = run.path / f"alignment_{side}.json"
-    if not file.is_file():
-        write_json(file, align_recordings(recordings, model, processor))
-    columns = json.loads(file.read_text(encoding="utf-8"))
-    for name, values in columns.items():
-        recordings = recordings.add_column(name, values)
+def aligned(side: str, recordings: Dataset, run: RunFolder, aligner, processor) -> Dataset:
+    """Adds the phones of each recording, laid over it once by a trained model."""
+    file, digest = run.path / f"alignment_{side}.json", alignment_digest(recordings, aligner)
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if stored.get("digest") != digest:
+        stored = {"digest": digest, **align_recordings(recordings, aligner, processor)}
+        write_json(file, stored)
+    for name in ("phones", "phone_starts"):
+        recordings = recordings.add_column(name, stored[name])
     return recordings
 
 
@@ -169,12 +194,18 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     texts = recordings["text"]
     aloud = read_aloud(texts, data["read_aloud"], "train", seed) if data["read_aloud"] else None
     model, processor, speakers = build_model(recipe, recordings, aloud)
+    validation = load_recordings("validation", data["corpora"])
     if data["recordings"]:
-        recordings = aligned("train", recordings, run, model, processor)
+        # Not `model`, whose bottleneck may be new.
+        aligner = load_start(recipe["run"]["initialize_from"])
+        # The others wait for the first process and read what it wrote.
+        with arguments.main_process_first(desc="alignment"):
+            recordings = aligned("train", recordings, run, aligner, processor)
+            validation = aligned("validation", validation, run, aligner, processor)
         corpus = concatenate_datasets([recordings, aloud]) if aloud else recordings
-        validation = aligned("validation", load_recordings("validation", data["corpora"]), run, model, processor)
     else:
-        corpus, validation = aloud, read_aloud(texts, VALIDATION_UTTERANCES, "validation", seed + 1)
+        corpus = aloud
+        validation = read_aloud(validation["text"], VALIDATION_UTTERANCES, "validation", seed + 1)
 
     names = model.config.phone_names
     dataset = partial(
@@ -190,8 +221,9 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
     validation_set = dataset(validation)
-    print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}", flush=True)
-    write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
+    if arguments.process_index == 0:
+        print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}", flush=True)
+        write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
 
     trainer = Trainer(
         model=model,
@@ -207,9 +239,10 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
     trainer.save_model(str(run.checkpoint))
-    model.content_encoder.save_pretrained(run.path / "content_encoder")
-    log = trainer.state.log_history
-    write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    if trainer.is_world_process_zero():
+        model.content_encoder.save_pretrained(run.path / "content_encoder")
+        log = trainer.state.log_history
+        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
     return run
 
 

@@ -26,7 +26,7 @@ from antiphon.modeling.losses_spectral import MultiScaleSpectralLoss
 from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.voices import load_voices
-from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, AdversarialTrainer
+from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, PRECISIONS, AdversarialTrainer
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
@@ -57,6 +57,8 @@ def resolve(recipe: dict) -> dict:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if bool(recipe["data"]["voices"]) == bool(recipe["data"]["train"]):
         raise RecipeError("Set either `data.voices`, corpora of the stored voice lists, or `data.train`, not both.")
+    if (precision := recipe["training"]["mixed_precision"]) not in PRECISIONS:
+        raise RecipeError(f"`training.mixed_precision` is {precision!r} but must be one of {', '.join(PRECISIONS)}.")
     try:
         VocoderConfig(**recipe["model"])
     except (TypeError, ValueError, StrictDataclassError) as error:
@@ -75,8 +77,8 @@ def load_side(data: dict, side: str) -> Dataset:
 class WaveformSegments(torch.utils.data.Dataset):
     """Random segments of recordings at random levels; which one item i is follows from (seed, i) alone.
 
-    All recordings stay in memory, as 16-bit integers. A segment is drawn evenly over all the time that there is; a
-    recording that is shorter is followed by silence.
+    All recordings stay in memory, as 16-bit integers, those beyond full scale lowered as a whole. A segment is drawn
+    evenly over all the time that there is; a recording that is shorter is followed by silence.
 
     Args:
         corpus: With a column `audio`.
@@ -97,10 +99,14 @@ class WaveformSegments(torch.utils.data.Dataset):
         seed: int,
     ):
         self.segment_samples, self.level_db, self.gain_db, self.seed = segment_samples, level_db, gain_db, seed
-        self.recordings = []
+        self.recordings, num_lowered = [], 0
         for audio in tqdm(corpus["audio"], desc="reading"):
             waveform, _ = read_audio(audio["bytes"] or audio["path"], sampling_rate=sampling_rate)
-            self.recordings.append(np.round(waveform * (INT16_SCALE - 1)).astype(np.int16))
+            peak = np.abs(waveform).max(initial=1.0)
+            num_lowered += int(peak > 1)
+            self.recordings.append(np.round(waveform / peak * (INT16_SCALE - 1)).astype(np.int16))
+        if num_lowered:
+            print(f"{num_lowered} of {len(self.recordings)} recordings exceed full scale and were lowered", flush=True)
         lengths = np.array([len(recording) for recording in self.recordings])
         self.shares = lengths / lengths.sum()
 

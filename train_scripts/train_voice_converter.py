@@ -94,6 +94,12 @@ def resolve(recipe: dict) -> dict:
         folder = recipe["run"][part]
         if folder and not os.path.isfile(os.path.join(folder, "config.json")):
             raise RecipeError(f"`run.{part}` is {folder}, which holds no config.json; train that part first.")
+    for part, (section, _) in PARTS.items():
+        if not (recipe["run"][part] or recipe["run"]["initialize_from"] or recipe["model"].get(section) is not None):
+            raise RecipeError(
+                f"`run.{part}` is missing; name the folder of that part, set `run.initialize_from` to a converter that "
+                f"has it, or give the sizes of a random one as `model.{section}`."
+            )
     try:
         VoiceConverterConfig(**recipe["model"])
     except (TypeError, ValueError, StrictDataclassError) as error:

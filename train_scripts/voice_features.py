@@ -1,18 +1,28 @@
 """Spectrogram, pitch and content of every recording, computed once and kept: what a voice converter trains on."""
 
-from collections.abc import Sequence
+import hashlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
 
 import datasets
 import numpy as np
 import torch
 
-from antiphon.eval.caching import cached_arrays
-from antiphon.modeling import layers_pitch, layers_spectrogram
+from antiphon.eval.caching import mapped_arrays
 from antiphon.modeling.modeling_voice_converter import VoiceConverterModel, level_dbfs, weights_sha256
+from antiphon.processing import audio_io
 from antiphon.processing.audio_io import resample_audio
 from antiphon.processing.corpora import decode
 
 from .voice_data import VoiceTable
+
+# Of spectrograms and pitch, and again of content, that stay in the cache.
+MAX_CACHE_BYTES = 20 * 2**30
+# Whose versions decide what is computed.
+PACKAGES = ("torch", "transformers", "soxr", "soundfile")
 
 
 def voice_table(rows: datasets.Dataset, model: VoiceConverterModel, speed_factors: Sequence[float]) -> VoiceTable:
@@ -24,22 +34,34 @@ def voice_table(rows: datasets.Dataset, model: VoiceConverterModel, speed_factor
         speed_factors: Each makes another voice of every speaker; 1 is the recording itself.
     """
     config, factors = model.config, [float(factor) for factor in speed_factors]
-    inputs = [str(factors), f"{config.sampling_rate} {config.hop_length} {config.win_length} {config.mel_floor}"]
-    inputs += [str(config.level_dbfs), *rows["file_name"], *map(str, rows["duration_seconds"])]
-    arrays = cached_arrays(
-        "voice_features",
-        inputs,
-        lambda: _features(rows, model, factors),
-        modules=[layers_pitch, layers_spectrogram],
-        packages=["torch"],
-    )
+    mel = (config.sampling_rate, config.num_mel_bins, config.hop_length, config.win_length, config.mel_floor)
+    inputs = [str(factors), str(mel), str(config.level_dbfs), inspect.getsource(level_dbfs), *map(_audio_sha256, rows)]
+    modules = [sys.modules[__name__], audio_io, *_code_of(model.mel), *_code_of(model.pitch_tracker)]
+    kept = {"packages": PACKAGES, "max_bytes": MAX_CACHE_BYTES}
+    arrays = mapped_arrays("voice_features", inputs, lambda: _features(rows, model, factors), modules=modules, **kept)
     if config.freeze_content:
-        own = [weights_sha256(model.content_encoder), str(config.content_config.to_dict())]
-        arrays |= cached_arrays("voice_content", [*inputs, *own], lambda: _content(arrays, model))
+        # Content is made of the features, and depends on all that they depend on.
+        inputs += [weights_sha256(model.content_encoder), str(config.content_config.to_dict())]
+        modules += _code_of(model.content_encoder)
+        arrays |= mapped_arrays("voice_content", inputs, lambda: _content(arrays, model), modules=modules, **kept)
     _, speakers = np.unique(rows["speaker_id"], return_inverse=True)
     num_speakers = speakers.max() + 1
     arrays["speakers"] = np.concatenate([speakers + place * num_speakers for place in range(len(factors))])
     return VoiceTable(arrays)
+
+
+def _audio_sha256(row: Mapping) -> str:
+    """Digest of an encoded recording."""
+    audio = row["audio"]
+    encoded = Path(audio["path"]).read_bytes() if audio["bytes"] is None else audio["bytes"]
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def _code_of(part: torch.nn.Module) -> list[ModuleType]:
+    """Modules of this library that a network's layers are written in."""
+    library = type(part).__module__.rpartition(".")[0]
+    names = sorted({type(layer).__module__ for layer in part.modules()})
+    return [sys.modules[name] for name in names if name.startswith(library)]
 
 
 @torch.no_grad()

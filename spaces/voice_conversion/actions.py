@@ -1,5 +1,6 @@
 """What the buttons and the microphone of the page do."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import soundfile
 from converter import Conversion, ConversionError, Converter
 from live import LiveError, LiveSession
 from pictures import draw_conversion
-from recordings import RecordingError, read_recording
+from recordings import RecordingError, read_piece, read_recording
 
 RECORDING, SAVED_VOICE = "A recording", "A saved voice"
 TAG = "Converted speech: the voice is that of a machine imitating a recording."
@@ -21,12 +22,15 @@ NO_CONSENT = "Tick the box at the top first: a voice belongs to its person."
 NO_SOURCE = "Record or choose what is said."
 NO_VOICE = "Record or choose the voice."
 NO_SAVED_VOICE = "Choose the file of a saved voice."
+MAX_NOTE_LENGTH = 300
+MAX_SEMITONES = 12
+BAD_SLIDER = f"Pitch must lie between -{MAX_SEMITONES} and {MAX_SEMITONES} semitones, strength between 0 and 1."
 NO_NOTE = "Write who allowed the use of this voice; the note is kept in its file."
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is set on the page, in the order of its components.
+    """What is set on the page, in the order of its components; a program may send anything in their place.
 
     Args:
         consent: Whether the box is ticked.
@@ -45,6 +49,11 @@ class Wishes:
     note: str
     semitones: float
     strength: float
+
+    @property
+    def permission(self) -> str:
+        """The note, as long as the page lets it become."""
+        return (self.note or "").strip()[:MAX_NOTE_LENGTH]
 
 
 class VisitorError(ValueError):
@@ -70,10 +79,11 @@ def read_voice(converter: Converter, wishes: Wishes):
     """The `VoicePrompt` that is wished for.
 
     Raises:
-        VisitorError: There is no consent, or no voice.
+        VisitorError: There is no consent, or no voice, or a slider stands nowhere.
     """
     if not wishes.consent:
         raise VisitorError(NO_CONSENT)
+    check_sliders(wishes)
     if wishes.kind == SAVED_VOICE:
         if wishes.saved is None:
             raise VisitorError(NO_SAVED_VOICE)
@@ -81,8 +91,21 @@ def read_voice(converter: Converter, wishes: Wishes):
     if wishes.reference is None:
         raise VisitorError(NO_VOICE)
     recording = read_recording(wishes.reference, converter.sampling_rate, "recording of the voice")
-    consent = wishes.note.strip() or f"ticked on the page: {CONSENT}"
+    consent = wishes.permission or f"ticked on the page: {CONSENT}"
     return converter.make_voice(recording, consent, "recorded or uploaded on the page")
+
+
+def check_sliders(wishes: Wishes) -> None:
+    """Refuses what no slider can be set to.
+
+    Raises:
+        VisitorError: A value is none, or out of range.
+    """
+    values = (wishes.semitones, wishes.strength)
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise VisitorError(BAD_SLIDER)
+    if abs(wishes.semitones) > MAX_SEMITONES or not 0 <= wishes.strength <= 1:
+        raise VisitorError(BAD_SLIDER)
 
 
 def read_source(converter: Converter, path: str) -> np.ndarray:
@@ -109,7 +132,7 @@ def run_conversion(converter: Converter, wishes: Wishes) -> Iterator[tuple]:
         paths = [Path(folder) / f"{name}.flac" for name in ("before", "converted")]
         write_sound(paths[0], conversion.before.waveform, converter.sampling_rate)
         write_sound(paths[1], conversion.after.waveform, converter.sampling_rate, TAG)
-        report = draw_conversion(conversion, converter.frame_rate, converter.sampling_rate)
+        report = draw_conversion(conversion, converter)
         yield describe_work(conversion, converter), *map(str, paths), report
 
 
@@ -131,7 +154,7 @@ def describe_work(conversion: Conversion, converter: Converter) -> str:
 def save_voice(converter: Converter, wishes: Wishes) -> Iterator[tuple]:
     """Yields the contents of status and of the file to fetch."""
     try:
-        if wishes.consent and not wishes.note.strip() and wishes.kind == RECORDING:
+        if wishes.consent and not wishes.permission and wishes.kind == RECORDING:
             raise VisitorError(NO_NOTE)
         voice = read_voice(converter, wishes)
     except ERRORS as error:
@@ -156,9 +179,8 @@ def hear_piece(converter: Converter, path: str | None, session: LiveSession | st
             voice = read_voice(converter, wishes)
             source = None if wishes.source is None else read_source(converter, wishes.source)
             session = LiveSession(converter.open_stream(voice, source, wishes.semitones), converter.sampling_rate)
-        samples, rate = soundfile.read(path, dtype="int16")
-        sound = session.push(samples, rate)
-    except (*ERRORS, soundfile.LibsndfileError) as error:
+        sound = session.push(*read_piece(path))
+    except ERRORS as error:
         reason = f"⚠️ {error}"
         return gr.skip(), reason, reason
     return sound, session, f"{session.seconds_in:.1f} s heard, {session.load:.2f} s of work for each second."

@@ -15,6 +15,8 @@ import gradio as gr
 from actions import (
     CONSENT,
     LIVE_READY,
+    MAX_NOTE_LENGTH,
+    MAX_SEMITONES,
     RECORDING,
     SAVED_VOICE,
     Wishes,
@@ -85,7 +87,9 @@ def build_page(converter: Converter, name: str) -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 source = _recorder("What is said", "source")
-                semitones = gr.Slider(-12, 12, 0, step=0.5, label="Pitch, in semitones", elem_id="pitch")
+                semitones = gr.Slider(
+                    -MAX_SEMITONES, MAX_SEMITONES, 0, step=0.5, label="Pitch, in semitones", elem_id="pitch"
+                )
                 strength = gr.Slider(0, 1, 1, step=0.05, label="Strength: 0 own voice, 1 the other", elem_id="strength")
             with gr.Column():
                 kind = gr.Radio([RECORDING, SAVED_VOICE], value=RECORDING, label="Whose voice", elem_id="kind")
@@ -100,7 +104,7 @@ def build_page(converter: Converter, name: str) -> gr.Blocks:
                     label="Who allowed the use of this voice, and for what?",
                     placeholder="my own voice",
                     elem_id="note",
-                    max_length=300,
+                    max_length=MAX_NOTE_LENGTH,
                 )
         with gr.Row():
             convert = gr.Button("Convert", variant="primary", elem_id="convert")

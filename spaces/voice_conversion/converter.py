@@ -84,6 +84,12 @@ class Converter:
         """Frames of levels and f0 a second."""
         return self.model.config.frame_rate
 
+    @property
+    def is_trained_on_similarity(self) -> bool:
+        """Whether training rewarded the similarity that `Sound` tells."""
+        config = self.model.config
+        return bool(config.consistency_weight or config.converted_consistency_weight)
+
     def make_voice(self, recording: np.ndarray, consent: str, origin: str):
         """A `VoicePrompt` of a recording (samples,).
 

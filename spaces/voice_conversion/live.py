@@ -44,7 +44,7 @@ class LiveSession:
         """
         with self.lock:
             start = time.perf_counter()
-            if self.is_finished:
+            if self.is_finished or not len(samples):
                 return ""
             if self.resampler is None:
                 self.microphone_rate = rate

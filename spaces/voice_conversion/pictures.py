@@ -6,7 +6,7 @@ import re
 
 import matplotlib as mpl
 import numpy as np
-from converter import Conversion, Sound
+from converter import Conversion, Converter, Sound
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -32,17 +32,22 @@ CAPTION = (
 )
 SIMILARITY_CAPTION = (
     "Cosine between the voice that is heard and the wanted one, by this model's own speaker encoder; 1 is the same. "
-    "The model was trained towards this number, so it flatters; the card has that of an independent judge."
 )
+# By whether training rewarded the number.
+FLATTERY = {
+    True: "The model was trained towards this number, so it flatters; the card has that of an independent judge.",
+    False: "The same encoder told the model what voice to make, so it may flatter; the card has an independent one's.",
+}
 
 
-def draw_conversion(conversion: Conversion, frame_rate: float, sampling_rate: int) -> str:
+def draw_conversion(conversion: Conversion, converter: Converter) -> str:
     """HTML: the similarity scores, and a figure with an inline SVG, which scrolls sideways on narrow pages.
 
     Args:
-        frame_rate: Frames a second.
-        sampling_rate: Of the waveforms, in Hz.
+        conversion: What to draw.
+        converter: That made it.
     """
+    frame_rate, sampling_rate = converter.frame_rate, converter.sampling_rate
     before, after = conversion.before, conversion.after
     loudest = max(before.levels.max(), after.levels.max())
     with mpl.rc_context(STYLE):
@@ -55,7 +60,7 @@ def draw_conversion(conversion: Conversion, frame_rate: float, sampling_rate: in
         rows[2].set_xlim(0, len(before.waveform) / sampling_rate)
         svg = io.StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return f'<div class="conversion">{_draw_similarity(conversion)}{_as_html(svg.getvalue())}</div>'
+    return f'<div class="conversion">{_draw_similarity(conversion, converter)}{_as_html(svg.getvalue())}</div>'
 
 
 def band_of_frequency(hertz: float, num_bands: int, sampling_rate: int) -> float:
@@ -104,13 +109,14 @@ def _draw_pitch(axes: Axes, conversion: Conversion, frame_rate: float) -> None:
     axes.legend(loc="upper right", ncols=3, frameon=False)
 
 
-def _draw_similarity(conversion: Conversion) -> str:
+def _draw_similarity(conversion: Conversion, converter: Converter) -> str:
     scores = (("before", conversion.before.similarity), ("after", conversion.after.similarity))
     cells = "".join(
         f'<div><dt>{name}</dt><dd id="similarity-{name}">{"–" if math.isnan(score) else f"{score:.2f}"}</dd></div>'
         for name, score in scores
     )
-    return f'<h3>Similarity to the wanted voice</h3><dl>{cells}</dl><p class="caption">{SIMILARITY_CAPTION}</p>'
+    caption = SIMILARITY_CAPTION + FLATTERY[converter.is_trained_on_similarity]
+    return f'<h3>Similarity to the wanted voice</h3><dl>{cells}</dl><p class="caption">{caption}</p>'
 
 
 def _as_html(svg: str) -> str:

@@ -13,6 +13,14 @@ def make_envelope(**changes) -> SpectralEnvelope:
     )
 
 
+def test_half_precision_is_that_of_the_result_alone():
+    features = torch.randn(1, 30, 80, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    envelope = make_envelope()
+    expected = envelope(features.float()).to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(envelope(features), expected)
+
+
 def test_lifter_is_a_truncated_cosine_transform():
     envelope = make_envelope(num_bands=80)
     features = torch.randn(5, 80)

@@ -23,6 +23,14 @@ def test_steady_tones_within_a_tenth_of_a_semitone(f0):
     torch.testing.assert_close(tracked[4:-4], torch.full_like(tracked[4:-4], f0), rtol=0.006, atol=0)
 
 
+def test_autocast_takes_no_digits_from_the_pitch():
+    waveform = harmonic_tone(torch.full((RATE // 2,), 110.0))[None]
+    expected = PitchTracker()(waveform)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(PitchTracker()(waveform), expected)
+    assert PitchTracker().to(torch.bfloat16)(waveform.to(torch.bfloat16)).dtype == torch.float32
+
+
 def test_glide_is_followed_at_the_centre_of_each_frame():
     f0 = torch.logspace(np.log10(90), np.log10(360), RATE)
     tracked = PitchTracker()(harmonic_tone(f0)[None])[0]

@@ -20,6 +20,27 @@ def test_log_mel_equals_the_feature_extractor(waveform):
     torch.testing.assert_close(mel, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_autocast_and_half_precision_take_no_digits_from_the_analysis(waveform):
+    mel, spectrogram, inverse = LogMelSpectrogram(), Spectrogram(640, 160), InverseSpectrogram(640, 160)
+    expected, restored = mel(waveform), inverse(spectrogram(waveform))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mel(waveform), expected)
+        assert torch.equal(inverse(spectrogram(waveform)), restored)
+    halved = mel.to(torch.bfloat16)(waveform)
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, expected, rtol=0, atol=0.05)
+
+
+def test_buffers_are_exact_in_a_model_that_is_made_in_half_precision():
+    expected = dict(LogMelSpectrogram().named_buffers())
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        made = dict(LogMelSpectrogram().named_buffers())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
+
+
 def test_log_mel_of_silence_is_its_floor_and_its_gradient_is_finite():
     silence = torch.zeros(1, 3_200, requires_grad=True)
     mel = LogMelSpectrogram()(silence)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from tiny_voices import voice
 
-from antiphon.modeling.layers_watermark import embed_watermark, signs, watermark_score, watermark_threshold
+from antiphon.modeling.layers_watermark import (
+    check_room_for_watermark,
+    embed_watermark,
+    signs,
+    watermark_score,
+    watermark_threshold,
+)
 
 SPEECH = voice(120.0, 12.0)
 
@@ -36,6 +42,14 @@ def test_signs_are_balanced_and_belong_to_the_key():
     assert not signs("a").sum(0).any()
     assert torch.equal(signs("a"), signs("a"))
     assert not torch.equal(signs("a"), signs("b"))
+
+
+def test_other_rates_and_short_waveforms_have_no_room():
+    check_room_for_watermark(16_384, 16_000)
+    with pytest.raises(ValueError, match=r"a watermark needs 16384 \(1\.02 s\)"):
+        check_room_for_watermark(16_383, 16_000)
+    with pytest.raises(ValueError, match="`sampling_rate` is 24000 but a watermark lies in bands of 16000 Hz audio"):
+        check_room_for_watermark(48_000, 24_000)
 
 
 def test_fewer_false_alarms_need_a_higher_score():

@@ -131,6 +131,26 @@ def test_ge2e_forgets_lone_items_and_other_corpora():
 
 
 @pytest.mark.parametrize("name", ["margin_softmax", "triplet", "ge2e"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_by_autocast_does_not_reach_the_losses(name, dtype):
+    """Near a cosine of 1, where bfloat16 leaves no angle and no distance."""
+    softmax = MarginSoftmaxLoss(8, 3)
+    softmax.vectors.data = random_embeddings(3)
+    points = (random_embeddings(3).repeat_interleave(2, 0) + 0.01 * random_embeddings(seed=1)).to(dtype)
+    compute = {"margin_softmax": softmax, "triplet": batch_hard_triplet_loss, "ge2e": GeneralizedEndToEndLoss()}[name]
+    results = []
+    for enabled in (False, True):
+        leaf = points.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = compute(normalize(leaf.float(), dim=-1).to(dtype), SPEAKERS)
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert leaf.grad.isfinite().all()
+        results.append(loss.item())
+    assert results[1] == pytest.approx(results[0], rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["margin_softmax", "triplet", "ge2e"])
 def test_each_loss_brings_speakers_together(name):
     torch.manual_seed(0)
     points = torch.nn.Parameter(torch.randn(6, 8))

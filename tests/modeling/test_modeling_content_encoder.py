@@ -86,6 +86,18 @@ def test_padding_does_not_change_the_losses():
         torch.testing.assert_close(loss, expected[name], rtol=1e-4, atol=1e-5)
 
 
+def test_the_envelope_loss_of_a_padded_batch_is_that_of_its_utterances():
+    """Odd lengths among them, whose last content frame stands for one feature frame; each frame counts alike."""
+    model, batch = make_model(), make_batch()
+    total = 0.0
+    for item, length in enumerate(LENGTHS):
+        features, clean = (batch[name][item : item + 1, :length] for name in ("input_features", "clean_features"))
+        total += length * model(features, clean_features=clean).losses["envelope"]
+    names = ("input_features", "attention_mask", "clean_features")
+    found = model(**{name: batch[name] for name in names}).losses["envelope"]
+    torch.testing.assert_close(found, total / sum(LENGTHS), rtol=1e-5, atol=0)
+
+
 @BOTTLENECKS
 def test_one_batch_is_learnt_by_heart(bottleneck):
     model, batch = make_model(bottleneck=bottleneck).train(), make_batch(lengths=(48, 40))

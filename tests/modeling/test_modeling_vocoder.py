@@ -79,6 +79,20 @@ def test_a_finished_stream_and_one_in_training_are_refused():
         model.train().stream()
 
 
+def test_half_precision_makes_the_same_spectrum():
+    features, model = mel_of(voice()), make_vocoder()
+    # Untrained, the pitch hangs on rounding.
+    model.pitch_network.head.weight.data.zero_()
+    model.pitch_network.head.bias.data[20] = 10.0
+    expected = mel_of(waveform_of(model, features))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = waveform_of(model, features)
+    halved = waveform_of(model.to(torch.bfloat16), features)
+    for waveform in (cast, halved):
+        assert waveform.dtype == torch.float32
+        assert (mel_of(waveform) - expected).abs().mean() < 0.03
+
+
 def test_silence_stays_silence():
     assert (waveform_of(make_vocoder(), mel_of(torch.zeros(1, 8_000))) == 0).all()
 

@@ -1,6 +1,7 @@
 """The voice converter: streams equal whole recordings, the source keeps what is its own, and clear refusals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from huggingface_hub.errors import StrictDataclassError
 from tiny_voices import TINY, make_batch, make_converter, voice
 
 from antiphon.modeling import VoiceConverterConfig, VoiceConverterModel
-from antiphon.modeling.layers_voice_decoder import frame_energy, relative_octaves
-from antiphon.modeling.modeling_voice_converter import level_dbfs, median_f0, slerp
+from antiphon.modeling.layers_voice_decoder import ReferenceMemory, frame_energy, relative_octaves
+from antiphon.modeling.layers_voice_recording import level_dbfs, median_f0
+from antiphon.modeling.layers_voice_stream import VoiceStream
+from antiphon.modeling.layers_watermark import watermark_score, watermark_threshold
+from antiphon.modeling.modeling_voice_converter import slerp
 
 REFERENCE = voice(210.0, 1.1, 900.0, seed=5)
 DECODERS = ("direct", "flow")
@@ -189,6 +193,74 @@ def test_strength_goes_from_the_own_voice_to_the_reference():
     assert near < 0.3 * far
 
 
+def test_the_shares_of_joined_memories_do_not_depend_on_their_lengths():
+    """Where everything fits equally well, the attention of each memory is its share of what 'nothing' leaves."""
+    long, short = (
+        ReferenceMemory(torch.zeros(1, frames, 4), torch.zeros(1, frames, 4), torch.zeros(1, frames))
+        for frames in (90, 10)
+    )
+    for share in (0.25, 0.5, 1.0):
+        weights = long.join(short, share).bias.exp()
+        assert float(weights[:, :90].sum() / weights.sum()) == pytest.approx(share, abs=1e-6)
+    torch.testing.assert_close(long.join(short, 1.0).bias[:, :90], long.bias)
+    torch.testing.assert_close(long.join(short, 0.0).bias[:, 90:], short.bias)
+
+
+def test_what_comes_after_the_longest_reference_counts_for_nothing():
+    model = make_converter(max_reference_seconds=1.0)
+    kept = REFERENCE[:16_000]
+    longer = torch.cat([kept, 5 * voice(400.0, 2.0)])
+    prompt, expected = model.make_prompt(longer, "a test"), model.make_prompt(kept, "a test")
+    assert prompt.level_dbfs == expected.level_dbfs
+    assert torch.equal(prompt.input_features, expected.input_features)
+    assert prompt.reference_sha256 != expected.reference_sha256
+    with pytest.raises(ValueError, match="`reference` is silent"):
+        model.make_prompt(torch.cat([torch.zeros(16_000), longer]), "a test")
+
+
+def test_level_and_pitch_of_the_source_do_not_depend_on_strength(monkeypatch):
+    """Also of a source that is longer than a reference may be."""
+    model = make_converter(max_reference_seconds=1.0)
+    source = torch.cat([voice(100.0, 1.2), 4 * voice(180.0, 1.5)])
+    known = []
+
+    class KeepingStream(VoiceStream):
+        def __init__(self, model, target, source, content):
+            known.append(source)
+            super().__init__(model, target, source, content)
+
+    monkeypatch.setattr("antiphon.modeling.modeling_voice_converter.VoiceStream", KeepingStream)
+    for strength in (1.0, 0.5):
+        model.convert(source, REFERENCE, strength=strength)
+    assert known[0] == known[1] == model.describe_source(source)
+
+
+def test_a_watermark_is_found_by_its_key():
+    model, source = make_converter(), voice(110.0, 8.0)
+    plain, marked = (model.convert(source, REFERENCE, watermark=key) for key in (None, "mine"))
+    assert marked.shape == plain.shape
+    assert watermark_score(marked, "mine") > watermark_threshold() > watermark_score(plain, "mine")
+
+
+def test_every_tensor_is_made_where_the_model_is():
+    """On a machine without an accelerator: what names no device goes astray, and meets the rest with an error."""
+    model = make_converter(decoder="flow", spectrum_correction=0.5)
+    source, reference = voice(110.0, 1.2), REFERENCE
+    expected = model.convert(source, reference, strength=0.5, watermark="mine")
+    prompt = model.make_prompt(reference, "a test")
+    torch.set_default_device("meta")
+    try:
+        converted = model.convert(source, reference, strength=0.5, watermark="mine")
+        stream = model.stream(prompt)
+        streamed = torch.cat([*(stream.push(piece) for piece in source.split(999)), stream.finish()])
+        assert model.speaker_encoder_sha256 == prompt.encoder_sha256
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(converted, expected)
+    assert streamed.shape == source.shape
+    assert streamed.device == torch.device("cpu")
+
+
 def test_a_saved_prompt_converts_to_the_same_samples(tmp_path):
     model = make_converter(decoder="flow")
     prompt, source = model.make_prompt(REFERENCE, "a test", origin="nowhere"), voice(110.0, 0.9)
@@ -253,7 +325,19 @@ def test_a_padded_reference_equals_the_lone_one():
     for name in ("reference_features", "reference_f0", "reference_attention_mask"):
         tensor = batch[name]
         padded[name] = torch.cat([tensor, torch.zeros_like(tensor[:, :10])], dim=1)
-    torch.testing.assert_close(model(**padded).predicted_features, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(model(**padded).predicted_features, expected, rtol=0, atol=1e-6)
+
+
+def test_the_speaker_encoder_that_learns_is_no_judge_of_its_own():
+    model = make_converter(freeze_speaker=False).train()
+    before = {name: tensor.clone() for name, tensor in model.speaker_encoder.named_buffers()}
+    features = make_batch()["input_features"].requires_grad_()
+    voices = torch.nn.functional.normalize(torch.randn(3, 32, requires_grad=True), dim=-1)
+    model._similarities(features, voices).sum().backward()
+    assert features.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in model.speaker_encoder.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.speaker_encoder.named_buffers())
+    assert model.speaker_encoder.training
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -317,6 +401,8 @@ GOOD = voice(110.0, 0.8)
         (GOOD, REFERENCE[:4000], {}, r"`reference` lasts 0\.25 s but a voice needs 0\.5 s"),
         (torch.full_like(GOOD, math.nan), REFERENCE, {}, "`source` holds NaN"),
         ((GOOD * 32767).to(torch.int16), REFERENCE, {}, r"`source` is torch\.int16 .* must be \(samples,\) of floats"),
+        (GOOD[:4000], REFERENCE, {"strength": 0.5}, r"`source` lasts 0\.25 s but a voice needs 0\.5 s"),
+        (GOOD, REFERENCE, {"watermark": "mine"}, r"12800 samples but a watermark needs 16384 \(1\.02 s\)"),
         (GOOD, REFERENCE, {"strength": 1.5}, r"`strength` is 1\.5 but must lie between 0"),
     ],
 )
@@ -331,6 +417,25 @@ def test_prompts_of_another_speaker_encoder_and_empty_consent_are_refused():
         model.convert(GOOD, make_converter(seed=1).make_prompt(REFERENCE, "a test"))
     with pytest.raises(ValueError, match="`consent` is empty"):
         model.make_prompt(REFERENCE, "")
+
+
+@pytest.mark.parametrize("changes", [{"level_dbfs": -20.0}, {"mel_floor": 1e-5, "vocoder_config": {"mel_floor": 1e-5}}])
+def test_prompts_of_another_level_or_spectrogram_are_refused(changes):
+    if "vocoder_config" in changes:
+        changes = changes | {"vocoder_config": TINY["vocoder_config"] | changes["vocoder_config"]}
+    prompt = make_converter(**changes).make_prompt(REFERENCE, "a test")
+    with pytest.raises(ValueError, match="from another spectrogram"):
+        make_converter().convert(GOOD, prompt)
+
+
+@pytest.mark.parametrize("change", ["width", "length"])
+def test_prompts_that_do_not_fit_are_refused(change):
+    model = make_converter(max_reference_seconds=1.0)
+    prompt = model.make_prompt(REFERENCE, "a test")
+    features = {"width": prompt.input_features[:, :40], "length": prompt.input_features.repeat(2, 1)}[change]
+    f0 = prompt.f0.repeat(len(features) // len(prompt.f0))
+    with pytest.raises(ValueError, match=r"`prompt` has an embedding and features of widths .* expects \(32, 80\)"):
+        model.convert(GOOD, replace(prompt, input_features=features, f0=f0))
 
 
 def test_misused_streams_are_refused():
@@ -361,6 +466,14 @@ def test_misused_streams_are_refused():
         (
             {"content_config": {"encoder_config": {"subsampling_factor": 4}}},
             "`subsampling_factor` of the content encoder is 4 but must be 2",
+        ),
+        ({"hop_length": 80}, "`hop_length` of the vocoder is 160 but the converter's spectrogram has 80"),
+        ({"win_length": 400}, "`n_fft` of the vocoder is 640 but the converter's spectrogram has 400"),
+        ({"mel_floor": 1e-5}, "`mel_floor` of the vocoder is 1e-06 but"),
+        ({"sampling_rate": 8000}, "`sampling_rate` of the vocoder is 16000 but"),
+        (
+            {"content_config": {"encoder_config": {"causal_convolutions": False}}},
+            "`chunk_frames` of the content encoder is 8 but `causal_convolutions` is false",
         ),
     ],
 )

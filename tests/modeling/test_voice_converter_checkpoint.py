@@ -70,6 +70,29 @@ def test_checkpoint_holds_every_file_that_it_needs(checkpoint):
     assert config["vocoder_config"]["model_type"] == "antiphon_vocoder"
 
 
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_converts_in_half_the_precision(checkpoint, tmp_path, is_loaded):
+    """Saved and loaded, or brought to it in memory: the conversion is the same but for rounding."""
+    expected = make_converter(decoder="flow")
+    model = make_converter(decoder="flow").to(torch.bfloat16)
+    if is_loaded:
+        model.save_pretrained(tmp_path)
+        model = VoiceConverterModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    assert model.decoder.head.weight.dtype == torch.bfloat16
+    source, reference = 0.5 * voice(110.0, 1.1), voice(200.0, 1.0, 900.0, seed=4)
+    levels = []
+    for converter in (model, expected):
+        prompt = converter.make_prompt(reference, "a test")
+        stream = converter.stream(prompt, converter.make_prompt(source, "a test"))
+        streamed = torch.cat([*(stream.push(piece) for piece in source.split(1000)), stream.finish()])
+        converted = converter.convert(source, prompt, strength=0.5)
+        assert converted.dtype == streamed.dtype == torch.float32
+        assert converted.shape == streamed.shape == source.shape
+        levels.append(expected.mel(torch.stack([converted, streamed])))
+    assert (levels[0] - levels[1]).abs().mean() < 0.2
+    assert prompt.encoder_sha256 == model.speaker_encoder_sha256
+
+
 def test_nothing_is_left_uninitialised_after_loading(checkpoint):
     model, info = VoiceConverterModel.from_pretrained(checkpoint, output_loading_info=True)
     assert not info["missing_keys"]

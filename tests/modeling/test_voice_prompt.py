@@ -62,6 +62,13 @@ def test_no_voice_without_consent(consent):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"level_dbfs": float("nan")}, "`level_dbfs` is nan but must be a finite number"),
+        ({"level_dbfs": "-20"}, "`level_dbfs` is '-20' but must be a finite number"),
+        ({"origin": None}, "`origin` is None but must be text"),
+        ({"f0": [100.0]}, "`f0` is list but must be a tensor"),
+        ({"f0": torch.full((301,), -1.0)}, "`f0` goes down to -1 Hz"),
+        ({"speaker_embeddings": torch.ones(192)}, r"`speaker_embeddings` has norm 13\.86 but must have norm 1"),
+        ({"f0": torch.zeros(0), "input_features": torch.zeros(0, 80)}, "`input_features` is .* none of them empty"),
         ({"f0": torch.zeros(300)}, "`f0` has 300 frames but `input_features` 301"),
         ({"speaker_embeddings": torch.zeros(1, 192)}, r"`speaker_embeddings` is .*\(1, 192\) but must be finite"),
         ({"input_features": torch.full((301, 80), float("nan"))}, "`input_features` is .* must be finite float32"),
@@ -85,6 +92,22 @@ def test_missing_foreign_and_newer_files_are_told(tmp_path):
     metadata = {"antiphon_voice_prompt": json.dumps({"format_version": 99, "sha256": ""})}
     save_file({"weight": torch.zeros(3)}, path, metadata)
     with pytest.raises(ValueError, match="format version 99, this code reads up to 1"):
+        VoicePrompt.load(path)
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ("not JSON", "its description is no JSON"),
+        ("[1]", "describes its voice by list"),
+        ('{"format_version": "1"}', "has format version '1', which is no whole number"),
+        ('{"format_version": 1}', "is damaged"),
+    ],
+)
+def test_descriptions_that_are_none_are_told(tmp_path, description, message):
+    path = tmp_path / "voice.safetensors"
+    save_file({"weight": torch.zeros(3, dtype=torch.bfloat16)}, path, {"antiphon_voice_prompt": description})
+    with pytest.raises(ValueError, match=message):
         VoicePrompt.load(path)
 
 

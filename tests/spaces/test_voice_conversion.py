@@ -176,6 +176,10 @@ def test_no_file_is_left_behind(actions, converter, wishes):
         ({"source": None}, "choose what is said"),
         ({"reference": None}, "choose the voice"),
         ({"kind": "A saved voice"}, "file of a saved voice"),
+        ({"semitones": math.nan}, "Pitch must lie between -12 and 12 semitones"),
+        ({"semitones": -13}, "Pitch must lie"),
+        ({"strength": None}, "strength between 0 and 1"),
+        ({"strength": 1.5}, "strength between 0 and 1"),
     ],
 )
 def test_what_is_missing_is_told(actions, converter, wishes, changes, sentence):
@@ -197,6 +201,13 @@ def test_without_consent_no_voice_is_saved_or_streamed(actions, converter, wishe
 def test_a_voice_is_not_saved_without_a_note(actions, converter, wishes):
     [(status, _)] = actions.save_voice(converter, wishes)
     assert "Write who allowed" in status
+
+
+def test_a_note_is_cut_to_what_the_page_allows(actions, converter, wishes):
+    long = actions.read_voice(converter, dataclasses.replace(wishes, note=" me" * 200))
+    assert long.consent == ("me " * 200)[:300]
+    nothing = actions.read_voice(converter, dataclasses.replace(wishes, note=None))
+    assert nothing.consent.startswith("ticked on the page")
 
 
 def test_foreign_files_and_voices_of_other_models_are_refused(space, converter, tmp_path):
@@ -241,6 +252,43 @@ def test_live_speech_is_bounded_and_keeps_its_rate(space):
         session.push(piece, 16_000)
 
 
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda path: write_tone(path, 6), r"lasts 6\.0 s, at most 5 s"),
+        (lambda path: write_tone(path, 0.25, channels=3), "3 channels"),
+        (lambda path: write_tone(path, 0.25, sampling_rate=1000), "1000 Hz"),
+        (lambda path: path.write_text("I am a text, not a sound."), "no audio that can be read"),
+    ],
+    ids=["long", "channels", "rate", "text"],
+)
+def test_a_bad_piece_ends_a_live_conversion(actions, converter, wishes, tmp_path, write, sentence):
+    write(tmp_path / "piece.wav")
+    _, session, status = actions.hear_piece(converter, str(tmp_path / "piece.wav"), None, wishes)
+    assert session == status
+    assert re.search(rf"^⚠️ The piece of the microphone .*{sentence}", status)
+
+
+def test_a_piece_without_samples_is_passed_over(actions, converter, wishes, tmp_path):
+    for name, seconds in (("empty", 0), ("spoken", 0.25)):
+        write_tone(tmp_path / f"{name}.wav", seconds)
+    sound, session, _ = actions.hear_piece(converter, str(tmp_path / "empty.wav"), None, wishes)
+    assert sound == ""
+    _, session, status = actions.hear_piece(converter, str(tmp_path / "spoken.wav"), session, wishes)
+    assert session.seconds_in == 0.25
+    assert status.startswith("0.2 s heard")
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_the_caption_says_whether_training_rewarded_the_similarity(space, converter, monkeypatch, sounds, weight):
+    prompt = converter.make_voice(read(sounds["reference"]).numpy(), "a test", "")
+    conversion = converter.convert(read(sounds["source"]).numpy(), prompt, 0.0, 1.0)
+    monkeypatch.setattr(converter.model.config, "consistency_weight", 0.0)
+    monkeypatch.setattr(converter.model.config, "converted_consistency_weight", weight)
+    picture = space("pictures").draw_conversion(conversion, converter)
+    assert ("was trained towards this number" in picture) == (weight > 0)
+
+
 def test_frequency_axis_agrees_with_the_filters(space, model):
     time = torch.arange(SAMPLING_RATE) / SAMPLING_RATE
     for hertz in (500, 1000, 4000):
@@ -253,7 +301,7 @@ def test_a_conversion_to_silence_is_drawn(space, converter, sounds):
     conversion = converter.convert(read(sounds["source"]).numpy(), prompt, 0.0, 1.0)
     silent = dataclasses.replace(conversion.after, f0=np.zeros_like(conversion.after.f0), similarity=math.nan)
     picture = space("pictures").draw_conversion(
-        dataclasses.replace(conversion, after=silent, wanted_hz=math.nan), 100.0, SAMPLING_RATE
+        dataclasses.replace(conversion, after=silent, wanted_hz=math.nan), converter
     )
     assert '<dd id="similarity-after">–</dd>' in picture
     assert space("pictures").TEXT_COLOUR not in picture

@@ -52,6 +52,14 @@ def test_what_cannot_be_aligned_gives_nothing():
     assert len(align(torch.zeros(2, 4), [1, 2, 3], silence_id=0)) == 0
     assert len(align(torch.zeros(2, 4), [0], silence_id=0)) == 0
     assert len(align(torch.zeros(2, 4), [], silence_id=0)) == 0
+    assert len(align(torch.full((3, 4), -torch.inf), [1, 2], silence_id=0)) == 0
+
+
+def test_silences_in_a_row_are_one():
+    scores = torch.from_numpy(np.random.default_rng(5).normal(size=(8, 4)))
+    repeated = align(scores, [0, 0, 1, 0, 0, 0, 2, 0, 0], silence_id=0)
+    assert repeated.tolist() == align(scores, [0, 1, 0, 2, 0], silence_id=0).tolist()
+    assert align(torch.zeros(2, 4), [1, 0, 0, 2], silence_id=0).tolist() == [1, 2]
 
 
 def test_read_aloud_tells_phones_and_when_they_begin(corpus):

@@ -31,6 +31,7 @@ def test_sources_are_selected_joined_and_described(corpus, tmp_path):
     [entry] = describe_sources(sources)
     assert entry["name"] == "tones"
     assert (entry["num_items"], entry["num_speakers"], entry["split"]) == (24, 4, "test, train, validation")
+    assert entry["speakers"] == sorted(set(corpus["speaker_id"]))
     with pytest.raises(RecipeError, match="names no corpus"):
         load_sources([], "data.train")
     with pytest.raises(RecipeError, match="did you mean `where`"):

@@ -1,5 +1,7 @@
 """Batches of voices: balance, crops, speeds as speakers, corpora, determinism."""
 
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,13 @@ def test_everything_follows_from_seed_and_position(voices):
         np.testing.assert_array_equal(first[position]["waveform"], second[position]["waveform"])
     other = SpeakerBatches(voices, **options | {"seed": 1})
     assert any(first[place]["speakers"] != other[place]["speakers"] for place in range(15))
+
+
+def test_a_worker_gets_its_copy(voices):
+    """As under `spawn`."""
+    data = SpeakerBatches(voices, **OPTIONS)
+    copied = ForkingPickler.loads(ForkingPickler.dumps(data))
+    np.testing.assert_array_equal(copied[17]["waveform"], data[17]["waveform"])
 
 
 def test_crops_of_the_one_recording_differ(voices):

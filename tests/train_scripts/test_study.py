@@ -95,6 +95,7 @@ def test_validation_rows_can_be_named_by_a_condition(settings, tmp_path):
         ({"decodings": []}, "`decodings` is empty"),
         ({"metric": "wrr"}, "did you mean `wer`"),
         ({"budget_hours": "two"}, "must be a number"),
+        ({"variants": {"baseline": {}, "same": {"run.initialize_from": None}}}, "`same` trains what the baseline"),
         ({"variants": {"baseline": {}, "../evil": {}}}, "the variant '../evil' must be a word"),
         ({"variants": {"baseline": {}, "again": {"run.seed": 3}}}, "the study sets it for every training"),
     ],

@@ -4,13 +4,15 @@ import json
 from functools import cache
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from antiphon.modeling.modeling_content_encoder import ContentEncoderModel
+from antiphon.processing import ConformerProcessor
 from antiphon.train_scripts import train_content_encoder
 from antiphon.train_scripts.content_phones import read_aloud
 from antiphon.train_scripts.recipes import RecipeError
+from antiphon.train_scripts.run_folder import RunFolder
 
 TEXTS = ["one two three four five six", "the cat sat on the mat"]
 ENCODER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "subsampling_channels": 4}
@@ -81,6 +83,48 @@ def test_read_aloud_then_recordings(tmp_path):
     }
 
 
+def test_recordings_are_aligned_by_the_checkpoint_whatever_the_bottleneck(tmp_path):
+    """A new bottleneck knows no phones; an alignment by other weights is made anew."""
+    first = train(tmp_path / "aloud")
+    options = {"data": {"recordings": True, "read_aloud": 0}, "run": {"initialize_from": str(first.checkpoint)}}
+    alignments = [
+        (train(tmp_path / name, model={"bottleneck": name}, **options).path / "alignment_train.json").read_text()
+        for name in ("linear", "vq")
+    ]
+    assert alignments[0] == alignments[1]
+
+    run = RunFolder(tmp_path / "other")
+    run.path.mkdir()
+    (run.path / "alignment_train.json").write_text(json.dumps({"digest": "other", "phones": [], "phone_starts": []}))
+    model = train_content_encoder.load_start(str(first.checkpoint))
+    processor = ConformerProcessor.from_pretrained(first.checkpoint)
+    rows = train_content_encoder.load_recordings("train", None)
+    train_content_encoder.aligned("train", rows, run, model, processor)
+    assert (run.path / "alignment_train.json").read_text() == alignments[0]
+    weights = load_file(first.checkpoint / "model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if not name.startswith("phone_head")},
+        first.checkpoint / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    for changes in ({}, {"bottleneck": "vq"}):
+        with pytest.raises(RecipeError, match=r"which lacks phone_head\.bias, phone_head\.weight"):
+            train_content_encoder.load_start(str(first.checkpoint), **changes)
+
+
+def test_validation_reads_texts_of_validation(tmp_path, monkeypatch):
+    texts = {}
+
+    def remember(given, number, split, seed):
+        texts[split] = list(given)
+        return speak(number, split, seed)
+
+    monkeypatch.setattr(train_content_encoder, "read_aloud", remember)
+    train(tmp_path / "aloud")
+    for side in ("train", "validation"):
+        assert texts[side] == list(train_content_encoder.load_recordings(side, None)["text"])
+
+
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     """With dropout, masks, perturbation and augmentation on."""
     options = {"data": {"augmentation": {"noise": {"probability": 1.0}}}, "training": {"max_steps": 4}}
@@ -98,12 +142,14 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
         ("model", "botleneck", "vq", "did you mean `bottleneck`"),
         ("model", "bottleneck", "narrow", "`bottleneck` is 'narrow'"),
         ("data", "perturbation", {"warpp": 1.1}, "did you mean `warp`"),
+        ("model", "encoder_config", {"subsampling_factor": 4}, "`model.encoder_config.subsampling_factor` is 4"),
+        ("data", "read_aloud", 0, "`data.read_aloud` must say how many"),
         ("data", "recordings", True, "`run.initialize_from` is missing"),
         ("run", "folder", None, "`run.folder` is missing"),
     ],
 )
 def test_mistakes_are_one_sentence(section, key, value, message):
-    recipe = {"data": {"recordings": False}, "model": {}, "training": {}, "run": {"folder": "runs/x"}}
+    recipe = {"data": {"recordings": False, "read_aloud": 4}, "model": {}, "training": {}, "run": {"folder": "runs/x"}}
     recipe[section] = {**recipe[section], key: value}
     with pytest.raises(RecipeError, match=message):
         train_content_encoder.resolve(recipe)

@@ -14,11 +14,18 @@ from safetensors.torch import load_file
 from tiny_vocoder import make_vocoder, mel_of, voice
 
 from antiphon.modeling import VocoderModel
+from antiphon.modeling.losses_adversarial import feature_matching_loss
 from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.corpora import load_corpus
 from antiphon.train_scripts import train_vocoder as script
-from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, average_weights, learning_rate
+from antiphon.train_scripts.adversarial import (
+    ADVERSARIAL_DEFAULTS,
+    AdversarialTrainer,
+    average_weights,
+    learning_rate,
+)
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
+from antiphon.train_scripts.run_folder import RunFolder
 
 LENGTHS = (24_000, 9_000, 4_000)
 
@@ -101,12 +108,10 @@ def test_killed_and_resumed_equals_uninterrupted(run, corpus, tmp_path, killed_a
         "adversarial.AdversarialTrainer._take_step = patched\n"
         "train_vocoder.main(sys.argv[1:])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "vocoder_debug", *killed],
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    # As many threads as here: another number rounds sums in another order.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", code, "vocoder_debug", *killed]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 9, done.stderr[-2000:]
     resumed = script.train(recipe_of(corpus, tmp_path / "killed"))
     expected, found = weights(run.path), weights(resumed.path)
@@ -164,6 +169,48 @@ def test_a_loud_segment_is_never_clipped(corpus):
     assert max(float(segments[index]["waveform"].abs().max()) for index in range(20)) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_recording_beyond_full_scale_keeps_its_shape(tmp_path, capsys):
+    loud = 1.5 * np.sin(2 * np.pi * 100 * np.arange(8_000) / 16_000)
+    soundfile.write(tmp_path / "0.wav", loud, 16_000, subtype="FLOAT")
+    (tmp_path / "metadata.csv").write_text("file_name,speaker_id,source,license\n0.wav,a,voices,CC0-1.0\n")
+    segments = make_segments(tmp_path, segment_samples=8_000)
+    heard = segments[0]["waveform"].numpy()
+    np.testing.assert_allclose(heard / heard.max(), loud / 1.5, atol=1e-3)
+    assert "1 of 1 recordings exceed full scale" in capsys.readouterr().out
+
+
+class Judge(torch.nn.Module):
+    """One discriminator of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, waveform):
+        return [self.weight * waveform], [[self.weight * waveform]]
+
+
+def test_features_are_matched_by_the_discriminators_of_the_moment(tmp_path):
+    """Those of the real waveform too: the loss is what the updated weight makes of the difference."""
+    generator, judge = torch.nn.Linear(1, 1), Judge()
+    trainer = AdversarialTrainer(
+        generator,
+        judge,
+        make=lambda generator, batch, is_adversarial: (generator(batch), torch.full((4, 1), 3.0), {}),
+        dataset=None,
+        settings={**ADVERSARIAL_DEFAULTS, "adversarial_start": 0, "discriminator_learning_rate": 0.5},
+        run=RunFolder(tmp_path),
+        save=None,
+        validate=None,
+    )
+    trainer.step = 100
+    made = generator(torch.ones(4, 1)).detach()
+    losses = trainer._take_step(torch.ones(4, 1))
+    assert abs(float(judge.weight.detach()) - 1) > 0.1
+    expected = feature_matching_loss([[judge.weight * 3.0 * torch.ones(4, 1)]], [[judge.weight * made]])
+    torch.testing.assert_close(losses["feature_matching"].detach(), expected.detach())
+
+
 def test_the_true_pitch_is_given_at_first_and_the_own_one_later(corpus):
     recipe = recipe_of(corpus, "unused")
     model = make_vocoder().train()
@@ -204,6 +251,7 @@ def test_a_running_average_follows_fast_at_first():
     [
         ("training.adversarial_strat=3", "did you mean `adversarial_start`"),
         ("model.hidden_sizes=3", "did you mean `hidden_size`"),
+        ("training.mixed_precision=fp16", "`training.mixed_precision` is 'fp16' but must be one of no, bf16"),
         ("model.lookahead=9", "`model` cannot be used"),
         ("data.voices=[an4]", "either `data.voices`"),
         ("run.folder=null", "`run.folder` is missing"),

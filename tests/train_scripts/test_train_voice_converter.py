@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,7 +10,10 @@ from tiny_voices import make_converter, voice, write_voices
 from transformers import TrainerCallback
 
 from antiphon.modeling import VoiceConverterModel
+from antiphon.processing.audio_io import encode_audio
+from antiphon.processing.corpora import decode, load_corpus
 from antiphon.train_scripts import train_voice_converter as script
+from antiphon.train_scripts import voice_features
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 
 
@@ -125,6 +129,28 @@ def test_a_converter_gets_another_vocoder_and_keeps_the_rest(run, corpus, tmp_pa
             assert torch.equal(state[name], tensor), name
 
 
+def test_features_are_computed_anew_for_other_audio_under_the_same_name(corpus, monkeypatch, tmp_path):
+    """And not for the same audio again; content follows them."""
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path))
+    computed = []
+    for name in ("_features", "_content"):
+        compute = getattr(voice_features, name)
+        monkeypatch.setattr(
+            voice_features, name, lambda *inputs, name=name, compute=compute: computed.append(name) or compute(*inputs)
+        )
+    rows = load_corpus(corpus, split="validation")
+    other = [{"bytes": encode_audio(0.3 * decode(row)[0][::-1], 16_000), "path": None} for row in rows]
+    model = make_converter()
+    first, again = (voice_features.voice_table(rows, model, [1.0]) for _ in range(2))
+    assert computed == ["_features", "_content"]
+    assert np.array_equal(first.arrays["content"], again.arrays["content"])
+    changed = rows.remove_columns("audio").add_column("audio", other)
+    assert voice_features.voice_table(changed, model, [1.0]).lengths.tolist() == first.lengths.tolist()
+    assert computed == ["_features", "_content"] * 2
+    voice_features.voice_table(rows, make_converter(seed=1), [1.0])
+    assert computed == ["_features", "_content"] * 2 + ["_content"]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -133,6 +159,7 @@ def test_a_converter_gets_another_vocoder_and_keeps_the_rest(run, corpus, tmp_pa
         ("data.segment_second=1", "did you mean `segment_seconds`"),
         ("run.folder=null", "`run.folder` is missing"),
         ("run.vocoder=nowhere", r"`run\.vocoder` is nowhere, which holds no config\.json"),
+        ("model.speaker_config=null", r"`run\.speaker_encoder` is missing; .*`model\.speaker_config`"),
         ("model.decoder=gan", r"(?s)`model` cannot be used: .*must be one of direct, flow"),
     ],
 )

@@ -67,6 +67,6 @@ def test_a_trial_is_measured_on_the_stored_pairs(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "measure_checkpoint", lambda checkpoint, **options: asked.update(options, at=checkpoint))
     (trial,) = study.trials()
     study.run_trial(trial)
-    assert (asked["name"], asked["training_seed"], asked["quick"]) == ("small", 3, True)
+    assert (asked["name"], asked["training_seed"], asked["side"]) == ("small", 3, "validation")
     assert Path(asked["at"]) == study.run_folder(trial).checkpoint
     assert asked["out"] == study.run_folder(trial).results
