@@ -150,6 +150,8 @@ class VoiceSegments(torch.utils.data.Dataset):
         return self.size
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < len(self):  # what ends a loop over the segments
+            raise IndexError(f"`index` is {index} but there are {len(self)} segments.")
         segment = self.picker(self.epoch, index)
         source = self.table.cut(segment.recording, segment.start, self.picker.segment_length)
         reference = self.table.cut(segment.reference, segment.reference_start, segment.reference_length)

@@ -7,7 +7,9 @@ import pytest
 from antiphon.eval.baselines import (
     BASELINES,
     NO_INPUT,
+    PEER,
     SIMPLE,
+    UPPER_BOUND,
     best_constant_transcript,
     global_mean,
     group_mean,
@@ -80,7 +82,7 @@ def test_a_baseline_without_training_items_is_refused():
 def test_descriptions_name_the_answers_as_they_are():
     described = BASELINES["best_constant_transcript"].describe(["{two}", "one"])
     assert described.startswith('hears nothing and always answers "one", "{two}",')
-    assert {baseline.kind for baseline in BASELINES.values()} == {NO_INPUT, SIMPLE}
+    assert {baseline.kind for baseline in BASELINES.values()} == {NO_INPUT, SIMPLE, UPPER_BOUND, PEER}
 
 
 @pytest.mark.parametrize(("higher_is_better", "best", "simple"), [(False, "low", "s"), (True, "high", "s")])

@@ -111,7 +111,7 @@ def test_every_row_has_members_that_saw_nothing_of_its_group(num_parts, num_memb
     ],
 )
 def test_ensembles_that_cannot_be_judged_are_refused(data, model, message):
-    sound = {"held_out_parts": 4, "mixup_alpha": 0.0}
+    sound = {"held_out_parts": 4, "mixup_alpha": 0.0, "rendering": {}}
     check_ensemble(sound, PianoAssessmentConfig(num_tree_members=4, freeze_lattices=True))
     with pytest.raises(RecipeError, match=message):
         check_ensemble(sound | data, PianoAssessmentConfig(**{"freeze_lattices": True} | model))

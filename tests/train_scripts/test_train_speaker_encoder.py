@@ -67,7 +67,7 @@ def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
         "script.train(script.resolve(load_recipe('speaker_encoder_debug', sys.argv[1:])), [Kill()])\n"
     )
     killed = overrides(corpus, tmp_path / "killed", *more)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run([sys.executable, "-c", code, *killed], capture_output=True, env=environment, check=False)
     assert done.returncode == 9, done.stderr[-2000:]
     command = [sys.executable, str(Path(script.__file__)), "speaker_encoder_debug", *killed]
