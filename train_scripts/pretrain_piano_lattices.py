@@ -6,18 +6,15 @@ The pieces come from a generator, so nothing of any corpus is in them. Run again
 checkpoint. `checkpoint/` holds the lattices under the names that `train_piano_assessment.py` looks for.
 """
 
-import dataclasses
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, set_seed
 
 from antiphon.eval.piano_features import PianoFiles, piano_features
 from antiphon.modeling import PianoAssessmentConfig, PianoLatticePreTraining
@@ -28,8 +25,9 @@ from antiphon.processing.corpora.synthetic_piano import synthetic_performance
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
-from antiphon.train_scripts.run_folder import RunFolder, write_json
+from antiphon.train_scripts.recipes import check_keys
+from antiphon.train_scripts.run_folder import RunFolder
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
     "num_pieces": 600,
@@ -59,18 +57,9 @@ TRAINING_DEFAULTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], PianoAssessmentConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
-    try:
-        PianoAssessmentConfig(**recipe["model"])
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_buildable({"model": lambda: PianoAssessmentConfig(**recipe["model"])})
     return recipe
 
 
@@ -131,12 +120,9 @@ def collate(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def train(recipe: dict) -> RunFolder:
     """Runs a resolved recipe and returns its folder."""
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     set_seed(seed)
     extractor = PianoFeatureExtractor()
     pieces = piano_features(invent(data, run.path / "pieces"), extractor)
@@ -146,12 +132,11 @@ def train(recipe: dict) -> RunFolder:
     print(f"{model.num_parameters():,} parameters, {len(pieces) - num_validation} pieces", flush=True)
     trainer = Trainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(run.trainer),
-            seed=seed,
+        args=training_arguments(
+            run,
+            recipe,
             remove_unused_columns=False,
             label_names=["roll_features"],  # so that validation has a loss
-            **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
         ),
         data_collator=collate,
         train_dataset=Windows(pieces[num_validation:], frames, seed),
@@ -159,12 +144,9 @@ def train(recipe: dict) -> RunFolder:
         processing_class=extractor,
         callbacks=[EpochAnnouncer(), ProgressFile(run.path)],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    trainer.save_model(str(run.checkpoint))
-    trainer.log_metrics("validation", trainer.evaluate())
-    log = trainer.state.log_history
-    write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        trainer.save_model(str(run.checkpoint))
+        trainer.log_metrics("validation", trainer.evaluate())
     return run
 
 

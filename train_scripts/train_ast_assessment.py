@@ -6,15 +6,12 @@ It hears the same spectrogram in semitones and nothing else. A recording is cut,
 length that its absolute positions know.
 """
 
-import dataclasses
-import os
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import ASTConfig, ASTForAudioClassification, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import ASTConfig, ASTForAudioClassification, Trainer, TrainerCallback, set_seed
 
 from antiphon.eval.assessment_items import Predictions
 from antiphon.eval.piano_features import PianoFiles, piano_features
@@ -23,9 +20,10 @@ from antiphon.processing.percepts import PERCEPTS
 from antiphon.train_scripts.assessment_data import COLUMNS, check_rendering, performance_files, renderings_of
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, with_defaults
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.trainings import complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {"train": [], "inputs": ["audio"], "rendering": {}, "frames_together": 2}
 RUN_DEFAULTS = {"folder": None, "seed": 0, "initialize_from": None}
@@ -53,15 +51,9 @@ TRAINING_DEFAULTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     recipe["model"] = with_defaults(recipe["model"], MODEL_DEFAULTS, "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
     check_rendering(recipe["data"]["rendering"])
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if recipe["data"]["inputs"] != ["audio"] or recipe["run"]["initialize_from"]:
         raise RecipeError(
             "`data.inputs` must be [audio] and `run.initialize_from` null: this peer learns from scratch."
@@ -107,12 +99,9 @@ class SpectrogramTrainer(Trainer):
 def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     """Runs a resolved recipe and returns its folder; `callbacks` are the Trainer's."""
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     set_seed(seed)
     extractor = PianoFeatureExtractor()
     rows = load_sources(data["train"], "data.train", COLUMNS)
@@ -137,20 +126,13 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     write_json(run.path / "training_data.json", describe_sources(rows))
     trainer = SpectrogramTrainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(run.trainer),
-            seed=seed,
-            **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
-        ),
+        args=training_arguments(run, recipe),
         train_dataset=Spectrograms(features, config.max_length, data["frames_together"], labels),
         processing_class=extractor,
         callbacks=[ProgressFile(run.path), *callbacks],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    trainer.save_model(str(run.checkpoint))
-    log = trainer.state.log_history
-    write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        trainer.save_model(str(run.checkpoint))
     return run
 
 

@@ -6,18 +6,14 @@
 Run again with the same arguments after a kill: it goes on from the last checkpoint to the same result.
 """
 
-import dataclasses
 import inspect
-import os
-import time
 from collections.abc import Sequence
 from functools import partial
 
 import datasets
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
@@ -26,10 +22,11 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
     "train": [],
@@ -67,14 +64,8 @@ TRAINING_DEFAULTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], ConformerConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     _check_values(recipe)
     return recipe
 
@@ -89,11 +80,7 @@ def _check_values(recipe: dict) -> None:
         # A checkpoint to start from may fill in what makes these options fit together.
         "model": lambda: recipe["run"]["initialize_from"] or ConformerConfig(**recipe["model"]),
     }
-    for section, build in builders.items():
-        try:
-            build()
-        except (TypeError, ValueError, StrictDataclassError) as error:
-            raise RecipeError(f"`{section}` cannot be used: {error}") from error
+    check_buildable(builders)
 
 
 def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:
@@ -157,18 +144,14 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
-    arguments = TrainingArguments(
-        output_dir=str(run.trainer),
-        seed=seed,
+    arguments = training_arguments(
+        run,
+        recipe,
         train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
         remove_unused_columns=False,
-        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -201,12 +184,8 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         compute_metrics=partial(error_rates, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
         callbacks=[ProgressFile(run.path), *callbacks, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    trainer.save_model(str(run.checkpoint))
-    if trainer.is_world_process_zero():
-        log = trainer.state.log_history
-        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        trainer.save_model(str(run.checkpoint))
     return run
 
 

@@ -8,18 +8,15 @@ starts from it, aligns the recordings with their texts and learns from them. Run
 kill: it goes on from the last checkpoint to the same result.
 """
 
-import dataclasses
 import inspect
 import json
-import time
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
-from huggingface_hub.errors import StrictDataclassError
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import Trainer, TrainerCallback, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling.configuration_content_encoder import ContentEncoderConfig
@@ -37,9 +34,10 @@ from antiphon.train_scripts.content_data import (
 )
 from antiphon.train_scripts.content_phones import read_aloud
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
     "corpora": None,  # of `load_voices`; None means all
@@ -74,23 +72,15 @@ COLUMNS = ["audio", "text", "speaker_id", "duration_seconds", "source", "license
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], ContentEncoderConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
     check_keys(recipe["data"]["perturbation"], inspect.signature(MelPerturbation).parameters, "`data.perturbation`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if recipe["data"]["recordings"] and not recipe["run"]["initialize_from"]:
         raise RecipeError("`run.initialize_from` is missing; recordings are aligned by a model that knows phones.")
     if not recipe["data"]["recordings"] and not recipe["data"]["read_aloud"]:
         raise RecipeError("Without `data.recordings`, `data.read_aloud` must say how many utterances to train on.")
-    try:
-        config = ContentEncoderConfig(**recipe["model"])
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_buildable({"model": lambda: ContentEncoderConfig(**recipe["model"])})
+    config = ContentEncoderConfig(**recipe["model"])
     if (factor := config.encoder_config.subsampling_factor) != CONTENT_SUBSAMPLING:
         raise RecipeError(
             f"`model.encoder_config.subsampling_factor` is {factor} but must be {CONTENT_SUBSAMPLING}: voice "
@@ -176,17 +166,14 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         callbacks: Of the Trainer.
     """
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    arguments = TrainingArguments(
-        output_dir=str(run.trainer),
-        seed=seed,
+    arguments = training_arguments(
+        run,
+        recipe,
         train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
         remove_unused_columns=False,
-        **{"run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -236,13 +223,10 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         compute_metrics=partial(scores, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
         callbacks=[ProgressFile(run.path), *callbacks],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    trainer.save_model(str(run.checkpoint))
-    if trainer.is_world_process_zero():
-        model.content_encoder.save_pretrained(run.path / "content_encoder")
-        log = trainer.state.log_history
-        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        trainer.save_model(str(run.checkpoint))
+        if trainer.is_world_process_zero():
+            model.content_encoder.save_pretrained(run.path / "content_encoder")
     return run
 
 

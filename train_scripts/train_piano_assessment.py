@@ -8,17 +8,14 @@ members each do without one part of the training data; how well they judge it ch
 width of the predictive intervals.
 """
 
-import dataclasses
 import os
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 
 from antiphon.eval.piano_assessor import TRAINING_ITEMS
 from antiphon.eval.piano_features import piano_features
@@ -46,9 +43,10 @@ from antiphon.train_scripts.assessment_ensemble import add_trees, calibrate, hel
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
     "train": [],
@@ -84,21 +82,13 @@ TRAINING_DEFAULTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], PianoAssessmentConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     check_keys(
         recipe["model"].get("used_groups") or [], PianoFeatureExtractor().descriptor_groups, "`model.used_groups`"
     )
-    try:
-        config = PianoAssessmentConfig(**recipe["model"])
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_buildable({"model": lambda: PianoAssessmentConfig(**recipe["model"])})
+    config = PianoAssessmentConfig(**recipe["model"])
     check_rendering(recipe["data"]["rendering"])
     check_ensemble(recipe["data"], config)
     check_inputs(recipe["data"]["inputs"], config)
@@ -180,18 +170,14 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
-    arguments = TrainingArguments(
-        output_dir=str(run.trainer),
-        seed=seed,
+    arguments = training_arguments(
+        run,
+        recipe,
         remove_unused_columns=False,
         label_names=["labels"],
-        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -228,25 +214,22 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
             *([EarlyStoppingCallback(patience)] if patience else []),
         ],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    is_judged = np.isin(rows["file_name"], where(rows, data["judged_where"])["file_name"])
-    is_judged = np.tile(is_judged, len(renderings))
-    finished = trainer.accelerator.unwrap_model(trainer.model)
-    if not finished.config.freeze_lattices:
-        tensors |= {f"{name}_embeddings": each for name, each in lattice_embeddings(finished, features).items()}
-    if finished.config.num_tree_members:
-        add_trees(finished, tensors, held_out.numpy(), is_judged, recipe)
-    calibrate(finished, tensors, held_out.numpy(), is_judged, data["inputs"])
-    extractor.passages = tabulate_passages(
-        passage_keys(rows) * len(renderings), tensors["labels"], tensors["descriptors"]
-    )
-    trainer.save_model(str(run.checkpoint))
-    if trainer.is_world_process_zero():
-        write_json(run.checkpoint / TRAINING_ITEMS, sorted(rows["file_name"]))
-        write_population(build_population(rows, extractor, features), run.checkpoint)
-        log = trainer.state.log_history
-        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        is_judged = np.isin(rows["file_name"], where(rows, data["judged_where"])["file_name"])
+        is_judged = np.tile(is_judged, len(renderings))
+        finished = trainer.accelerator.unwrap_model(trainer.model)
+        if not finished.config.freeze_lattices:
+            tensors |= {f"{name}_embeddings": each for name, each in lattice_embeddings(finished, features).items()}
+        if finished.config.num_tree_members:
+            add_trees(finished, tensors, held_out.numpy(), is_judged, recipe)
+        calibrate(finished, tensors, held_out.numpy(), is_judged, data["inputs"])
+        extractor.passages = tabulate_passages(
+            passage_keys(rows) * len(renderings), tensors["labels"], tensors["descriptors"]
+        )
+        trainer.save_model(str(run.checkpoint))
+        if trainer.is_world_process_zero():
+            write_json(run.checkpoint / TRAINING_ITEMS, sorted(rows["file_name"]))
+            write_population(build_population(rows, extractor, features), run.checkpoint)
     return run
 
 

@@ -7,16 +7,12 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 is kept is the one with the lowest equal error rate on validation speakers.
 """
 
-import dataclasses
-import os
-import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import SpeakerEncoderConfig, SpeakerEncoderModel
@@ -35,6 +31,7 @@ from antiphon.train_scripts.speaker_data import (
     Voices,
     load_speakers,
 )
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 # The voice mel that all voice models share.
 VOICE_MEL = {"win_length": 640, "n_fft": 640, "mel_floor": 1e-6, "normalize": "none"}
@@ -80,19 +77,13 @@ TRAINING_DEFAULTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], SpeakerEncoderConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
     if "per_device_train_batch_size" in recipe["training"]:
         raise RecipeError(
             "`training.per_device_train_batch_size` follows from `data.speakers_per_batch` and "
             "`data.utterances_per_speaker`; leave it out."
         )
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     losses = recipe["run"]["losses"]
     check_keys(losses, LOSS_DEFAULTS, "`run.losses`")
     for name, defaults in LOSS_DEFAULTS.items():
@@ -104,11 +95,7 @@ def resolve(recipe: dict) -> dict:
         "data.augmentation": lambda: WaveformAugmentation.from_config(data["augmentation"], data["sampling_rate"]),
         "model": lambda: SpeakerEncoderConfig(**recipe["model"]),
     }
-    for section, build in builders.items():
-        try:
-            build()
-        except (TypeError, ValueError, StrictDataclassError) as error:
-            raise RecipeError(f"`{section}` cannot be used: {error}") from error
+    check_buildable(builders)
     return recipe
 
 
@@ -184,21 +171,17 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     batch_size = data["speakers_per_batch"] * data["utterances_per_speaker"]
-    arguments = TrainingArguments(
-        output_dir=str(run.trainer),
-        seed=seed,
+    arguments = training_arguments(
+        run,
+        recipe,
         per_device_train_batch_size=batch_size,
         train_sampling_strategy="sequential",  # SpeakerBatches orders them itself
         remove_unused_columns=False,
         label_names=["speakers", "domains"],
-        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -235,13 +218,10 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         compute_metrics=lambda prediction: validation_eer(prediction, validation.domain_names),
         callbacks=[ProgressFile(run.path), *callbacks, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    if trainer.is_world_process_zero():
-        trainer.accelerator.unwrap_model(trainer.model).encoder.save_pretrained(run.checkpoint)
-        extractor.save_pretrained(run.checkpoint)
-        log = trainer.state.log_history
-        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        if trainer.is_world_process_zero():
+            trainer.accelerator.unwrap_model(trainer.model).encoder.save_pretrained(run.checkpoint)
+            extractor.save_pretrained(run.checkpoint)
     return run
 
 

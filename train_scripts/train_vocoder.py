@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub.errors import StrictDataclassError
 from tqdm.auto import tqdm
 from transformers import set_seed
 
@@ -28,9 +27,10 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.voices import load_voices
 from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, PRECISIONS, AdversarialTrainer
 from antiphon.train_scripts.command_line import train_by_recipe
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run
 
 DATA_DEFAULTS = {
     "voices": None,
@@ -48,21 +48,14 @@ INT16_SCALE = 32_768.0
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["training"] = with_defaults(recipe["training"], TRAINING_DEFAULTS, "`training`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    sections = {"data": DATA_DEFAULTS, "run": RUN_DEFAULTS, "training": TRAINING_DEFAULTS}
+    recipe = complete_sections(recipe, **sections, training_keys=TRAINING_DEFAULTS)
     check_keys(recipe["model"], VocoderConfig().to_dict(), "`model`")
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")
     if bool(recipe["data"]["voices"]) == bool(recipe["data"]["train"]):
         raise RecipeError("Set either `data.voices`, corpora of the stored voice lists, or `data.train`, not both.")
     if (precision := recipe["training"]["mixed_precision"]) not in PRECISIONS:
         raise RecipeError(f"`training.mixed_precision` is {precision!r} but must be one of {', '.join(PRECISIONS)}.")
-    try:
-        VocoderConfig(**recipe["model"])
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_buildable({"model": lambda: VocoderConfig(**recipe["model"])})
     return recipe
 
 
@@ -183,10 +176,8 @@ def save_checkpoint(generator: VocoderModel, folder: Path) -> None:
 def train(recipe: dict) -> RunFolder:
     """Runs a resolved recipe and returns its folder."""
     data, settings, seed = recipe["data"], recipe["training"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
     set_seed(seed)
     config = VocoderConfig(**recipe["model"])

@@ -7,15 +7,12 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 holds all parts. Spectrograms, pitch and the content of a frozen content encoder are computed once, into the cache.
 """
 
-import dataclasses
 import os
-import time
 from collections.abc import Sequence
 
 import datasets
 import numpy as np
-from huggingface_hub.errors import StrictDataclassError
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import Trainer, TrainerCallback, set_seed
 
 from antiphon.modeling import (
     ContentEncoderModel,
@@ -27,10 +24,11 @@ from antiphon.modeling import (
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
-from antiphon.train_scripts.recipes import RecipeError, check_keys, with_defaults
+from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources
 from antiphon.train_scripts.speaker_data import load_speakers
+from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 from antiphon.train_scripts.voice_data import SegmentPicker, VoiceCollator, VoiceSegments
 from antiphon.train_scripts.voice_features import voice_table
 
@@ -82,14 +80,8 @@ PARTS = {
 
 def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
-    recipe = dict(recipe)
-    recipe["data"] = with_defaults(recipe["data"], DATA_DEFAULTS, "`data`")
-    recipe["run"] = with_defaults(recipe["run"], RUN_DEFAULTS, "`run`")
+    recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], VoiceConverterConfig().to_dict(), "`model`")
-    check_keys(recipe["training"], [item.name for item in dataclasses.fields(TrainingArguments)], "`training`")
-    recipe["training"] = {**TRAINING_DEFAULTS, **recipe["training"]}
-    if not recipe["run"]["folder"]:
-        raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/voice.")
     for part in (*PARTS, "initialize_from"):
         folder = recipe["run"][part]
         if folder and not os.path.isfile(os.path.join(folder, "config.json")):
@@ -100,10 +92,7 @@ def resolve(recipe: dict) -> dict:
                 f"`run.{part}` is missing; name the folder of that part, set `run.initialize_from` to a converter that "
                 f"has it, or give the sizes of a random one as `model.{section}`."
             )
-    try:
-        VoiceConverterConfig(**recipe["model"])
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        raise RecipeError(f"`model` cannot be used: {error}") from error
+    check_buildable({"model": lambda: VoiceConverterConfig(**recipe["model"])})
     return recipe
 
 
@@ -167,19 +156,15 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
     data, seed = recipe["data"], recipe["run"]["seed"]
-    run = RunFolder(recipe["run"]["folder"])
-    run.open(recipe)
+    run = open_run(recipe)
     if run.is_trained:
-        print(f"{run.path} is trained already; delete it to train anew")
         return run
-    os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
-    arguments = TrainingArguments(
-        output_dir=str(run.trainer),
-        seed=seed,
+    arguments = training_arguments(
+        run,
+        recipe,
         train_sampling_strategy="sequential",  # what stands at a place follows from the seed
         remove_unused_columns=False,
         label_names=["speaker_ids"],
-        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
     set_seed(seed)
 
@@ -204,12 +189,8 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         compute_metrics=validation_metrics,
         callbacks=[EpochAnnouncer(), ProgressFile(run.path), *callbacks],
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=run.last_trainer_checkpoint())
-    trainer.save_model(str(run.checkpoint))
-    if trainer.is_world_process_zero():
-        log = trainer.state.log_history
-        write_json(run.path / "log_history.json", [*log, {"training_seconds": time.perf_counter() - start}])
+    with trained(trainer, run):
+        trainer.save_model(str(run.checkpoint))
     return run
 
 
