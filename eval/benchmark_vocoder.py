@@ -30,7 +30,7 @@ from antiphon.eval.metric_loading import load_metric
 from antiphon.eval.result_formats import format_difference, format_interval
 from antiphon.eval.result_rows import read_row, write_row
 from antiphon.eval.training_speakers import TRAINING_UNKNOWN, audit_speakers, speakers_of_training
-from antiphon.eval.vocoder_scores import GROUP_BY, METRICS, TASK, summarize_items
+from antiphon.eval.vocoder_scores import GROUP_BY, METRICS, TASK, WORST, summarize_items
 from antiphon.eval.vocoder_speed import measure_speed
 from antiphon.processing.corpora import decode
 from antiphon.processing.corpora.voices import load_voices
@@ -140,10 +140,14 @@ def _measure_all(
             with torch.inference_mode():
                 made = system(features)
             seconds[prefix] += time.perf_counter() - start
-            measured = metric.compute(
-                predictions=[made], references=[waveform[: len(made)]], sampling_rate=sampling_rate
-            )
-            line |= {prefix + name: measured[name] for name in METRICS}
+            try:
+                measured = metric.compute(
+                    predictions=[made], references=[waveform[: len(made)]], sampling_rate=sampling_rate
+                )
+            except ValueError as error:  # silence, or numbers that are not finite: a result, not the end of the hours
+                measured = WORST
+                print(f"{row['file_name']}: {prefix or 'the system'} counts as the worst there is: {error}", flush=True)
+            line |= {prefix + name: measured[name] for name in METRICS} | {f"{prefix}failed": measured is WORST}
         lines.append(line)
     return pd.DataFrame(lines), seconds
 

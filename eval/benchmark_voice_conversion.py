@@ -24,8 +24,9 @@ from antiphon.eval.benchmark_definition import item_digests
 from antiphon.eval.conditions import machine_conditions, records_sha256
 from antiphon.eval.result_formats import format_counted, format_difference
 from antiphon.eval.result_rows import read_row, write_row
+from antiphon.eval.training_speakers import speakers_of_training
 from antiphon.eval.voice_checkpoint import describe_checkpoint, load_converter
-from antiphon.eval.voice_items import Conversions, training_speakers
+from antiphon.eval.voice_items import Conversions
 from antiphon.eval.voice_judges import SAMPLING_RATE, TEXT_NORMALIZER
 from antiphon.eval.voice_panel import Judges, known_judges, load_judges
 from antiphon.eval.voice_parts import part_baselines
@@ -58,7 +59,7 @@ def benchmark_voice_conversion(
     out: str | Path,
     checkpoint: str | Path | None = None,
     system_name: str | None = None,
-    trained_on: Sequence[str] = (),
+    trained_on: Sequence[str] | None = (),
     training_seed: int | None = None,
     audio: str | Path | None = None,
     seed: int = 0,
@@ -75,7 +76,7 @@ def benchmark_voice_conversion(
         out: folder for the row and the items.
         checkpoint: folder with `model.safetensors`, where the system has one.
         system_name: of the system, where a folder holds rows of several.
-        trained_on: speakers of training; the row says which of them are tested.
+        trained_on: speakers of training, None if they are not known; the row says how many of them are tested.
         training_seed: that the checkpoint was trained with; lets several trainings be pooled.
         audio: folder in which every recording is kept, by item and system.
         seed: of the bootstrap.
@@ -100,7 +101,9 @@ def benchmark_voice_conversion(
     summary = summarize_items(items, seed=seed)
     digests = item_digests(items, GROUP_BY)
     tested = set(items[GROUP_BY]) | set(items[CROSSED_WITH])
-    audit = {"num_shared_groups": len(tested & set(trained_on)), "num_train_speakers": len(trained_on)}
+    audit = None
+    if trained_on is not None:
+        audit = {"num_shared_groups": len(tested & set(trained_on)), "num_train_speakers": len(trained_on)}
     row = {
         "benchmark": name,
         **({"system": system_name} if system_name else {}),
@@ -120,7 +123,7 @@ def benchmark_voice_conversion(
             "corpus_sha256": run.inputs_sha256,
             "split_sha256": digests["split_sha256"],
             "item_ids_sha256": digests["item_ids_sha256"],
-            "train_split_sha256": records_sha256((speaker,) for speaker in trained_on),
+            "train_split_sha256": records_sha256((speaker,) for speaker in trained_on or ()),
             "group_by": GROUP_BY,
             "crossed_with": CROSSED_WITH,
             "outputs_sha256": run.outputs_sha256,
@@ -181,7 +184,7 @@ def measure_checkpoint(
         split=split_name(quick, scenarios, side),
         out=out,
         checkpoint=checkpoint,
-        trained_on=training_speakers(),
+        trained_on=speakers_of_training(checkpoint),
         training_seed=training_seed,
         audio=audio,
         seed=seed,

@@ -8,8 +8,15 @@ TRAINING_UNKNOWN = "training data not given: nothing shows that the voices measu
 _PLACES = ("training_data.json", "training/training_data.json")
 
 
+def training_data_file(checkpoint: str | Path) -> Path | None:
+    """Find the `training_data.json` beside a checkpoint, or inside it as it is published; None if there is none."""
+    checkpoint = Path(checkpoint)
+    paths = [checkpoint.parent / _PLACES[0], *(checkpoint / place for place in _PLACES)]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def speakers_of_training(checkpoint: str | Path) -> list[str] | None:
-    """Read the speakers in the `training_data.json` beside a checkpoint, or inside it as it is published.
+    """Read the speakers in the `training_data.json` of a checkpoint.
 
     Args:
         checkpoint: folder.
@@ -17,9 +24,7 @@ def speakers_of_training(checkpoint: str | Path) -> list[str] | None:
     Returns:
         Sorted speakers; None if there is no such file or a corpus in it does not name its speakers.
     """
-    checkpoint = Path(checkpoint)
-    paths = [checkpoint.parent / _PLACES[0], *(checkpoint / place for place in _PLACES)]
-    path = next((path for path in paths if path.is_file()), None)
+    path = training_data_file(checkpoint)
     if path is None:
         return None
     corpora = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """From measured waveforms to the measured part of a result row: metrics, speakers, baselines and claims.
 
 The item table has a row for each recording: `item_id`, `speaker_id`, `corpus`, `duration_seconds`; then `pesq`, `stoi`
-and `mel_distance` of the system and, behind the name of each baseline and a dot, of those.
+and `mel_distance` of the system and, behind the name of each baseline and a dot, of those; `failed` where nothing could
+be measured, which counts as `WORST`.
 """
 
 import numpy as np
@@ -17,6 +18,8 @@ METRICS = {
     "stoi": {"unit": None, "higher_is_better": True, "possible_range": (-1.0, 1.0)},
     "mel_distance": {"unit": "dB", "higher_is_better": False, "possible_range": (0.0, np.inf)},
 }
+# The least that PESQ's scale and STOI give, and the range of the spectra that the distance compares, in dB.
+WORST = {"pesq": 1.0, "stoi": 0.0, "mel_distance": 90.0}
 PRIMARY_METRIC = "pesq"
 GROUP_BY = "speaker_id"
 
@@ -46,6 +49,8 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
             claims += statistics.baseline_claims(*differences[PRIMARY_METRIC], higher_is_better=True)
         else:
             claims += simple_baseline_claims(baselines[name], *differences[PRIMARY_METRIC], higher_is_better=True)
+    if failures := int(items["failed"].sum()) if "failed" in items else 0:
+        claims.append(f"{failures} of {len(items)} recordings FAILED and count as the worst there is")
     return {
         "metrics": _metrics(items, "", seed),
         "primary_metric": PRIMARY_METRIC,

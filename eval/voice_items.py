@@ -14,7 +14,6 @@ from datasets import Dataset
 from antiphon.eval.voice_judges import SAMPLING_RATE, normalize_text
 from antiphon.processing.corpora import decode
 from antiphon.processing.corpora.augmentation import generate_noise
-from antiphon.processing.corpora.voices import STORED_VOICES
 
 NOISE_SLOPE_DB = -3.0  # pink
 RECOGNISED_LANGUAGE = "en"
@@ -126,12 +125,6 @@ class Conversions(Sequence):
     def _decode(self, name: str) -> np.ndarray:
         waveform, _ = decode(self._voices[self._place[name]], SAMPLING_RATE)
         return waveform
-
-
-def training_speakers() -> list[str]:
-    """Whom the stored list gives to training."""
-    listed = pd.read_csv(STORED_VOICES, dtype=str)
-    return sorted(set(listed.loc[listed["side"] == "train", "speaker_id"]))
 
 
 def add_noise(waveform: np.ndarray, snr_db: float, *, seed: str) -> np.ndarray:

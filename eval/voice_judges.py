@@ -26,6 +26,7 @@ from antiphon.processing.tokenization_character import make_normalizer
 
 SAMPLING_RATE = 16_000
 SILENT_PEAK = 1e-4  # below it there is nothing to judge
+RECOGNISED_DBFS, DITHER_DBFS = -27.0, -75.0
 TEXT_ALPHABET = string.ascii_lowercase + string.digits + "'"
 TEXT_NORMALIZER = f"lower case, {TEXT_ALPHABET} and single spaces"
 
@@ -105,19 +106,30 @@ class SpeakerEncoderJudge:
 
 
 class PocketsphinxRecogniser:
-    """Pocketsphinx with its own English model: independent of everything here, and weak."""
+    """Pocketsphinx with its own English model: independent of everything here, and weak.
+
+    It takes the logarithm of the power of each frame, and digital silence, which vocoders make and rooms do not, throws
+    its features off: 345 words through our vocoder had 47 % errors, and 32 % with a noise that nobody hears, as many as
+    the recordings themselves. So everything is brought to one level and gets that noise.
+    """
 
     packages = ("numpy", "pocketsphinx")
 
     def __init__(self):
         package = import_judge("pocketsphinx")
         version = importlib.metadata.version("pocketsphinx")
-        self.name = f"pocketsphinx {version} en-us, batch mean, features begun anew for each recording"
+        self.name = (
+            f"pocketsphinx {version} en-us, batch mean, features begun anew for each recording, at "
+            f"{RECOGNISED_DBFS:g} dBFS with white noise at {DITHER_DBFS:g}"
+        )
         self._decoder = package.Decoder(samprate=SAMPLING_RATE, loglevel="FATAL", cmn="batch")
 
     def __call__(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Recognise one recording."""
-        samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+        samples = np.asarray(waveform, np.float64)
+        samples = samples * 10 ** (RECOGNISED_DBFS / 20) / max(np.sqrt(np.mean(samples**2)), SILENT_PEAK)
+        samples = samples + 10 ** (DITHER_DBFS / 20) * np.random.default_rng(0).standard_normal(len(samples))
+        samples = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
         # Its normalisation carries what it heard over to the next recording, even with the mean of a batch.
         self._decoder.reinit_feat()
         self._decoder.start_utt()

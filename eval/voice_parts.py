@@ -1,6 +1,7 @@
 """Baselines that are made of the parts of a converter: its content encoder, its decoder and its vocoder."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -58,10 +59,18 @@ class NearestNeighbours:
         return synthesise(self.model, matched[None, : features.shape[1]], source)
 
 
-class GriffinLimVocoder(nn.Module):
-    """Stands where a vocoder stands and hears the whole spectrogram before it makes a sound."""
+class WholeVocoder(nn.Module):
+    """Stands where a vocoder stands and hears the whole spectrogram before it makes a sound.
 
-    def stream(self) -> "GriffinLimVocoder":
+    Args:
+        make: turns log-mel features, (frames, bins), into a waveform, (samples,).
+    """
+
+    def __init__(self, make: Callable[[np.ndarray], np.ndarray]):
+        super().__init__()
+        self.make = make
+
+    def stream(self) -> "WholeVocoder":
         """Start anew."""
         self.features: list[torch.Tensor] = []
         return self
@@ -73,14 +82,14 @@ class GriffinLimVocoder(nn.Module):
 
     def finish(self) -> torch.Tensor:
         """Return the waveform, (1, samples)."""
-        return torch.from_numpy(griffin_lim(torch.cat(self.features, dim=1)[0].numpy()))[None]
+        return torch.from_numpy(self.make(torch.cat(self.features, dim=1)[0].numpy()))[None]
 
 
-def with_griffin_lim(model: nn.Module) -> nn.Module:
-    """Return the converter with Griffin-Lim in place of its vocoder; the given one keeps its own."""
+def with_vocoder(model: nn.Module, make: Callable[[np.ndarray], np.ndarray]) -> nn.Module:
+    """Return the converter with a `WholeVocoder` in place of its own, which the given one keeps."""
     changed = copy.copy(model)
     # A copy shares the table of its parts with the original.
-    changed._modules = {**model._modules, "vocoder": GriffinLimVocoder()}
+    changed._modules = {**model._modules, "vocoder": WholeVocoder(make)}
     return changed
 
 
@@ -92,7 +101,7 @@ def part_baselines(model: nn.Module) -> dict[str, VoiceSystem]:
     """
     return {
         "nearest_neighbours": NearestNeighbours(model),
-        "griffin_lim": CheckpointConverter(with_griffin_lim(model)),
+        "griffin_lim": CheckpointConverter(with_vocoder(model, griffin_lim)),
         "target_copy_synthesis": TargetCopySynthesis(model),
     }
 

@@ -1,10 +1,13 @@
 """The corpora that a recipe names, chosen row by row and joined."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
 from antiphon.eval.selection import where
+from antiphon.eval.training_speakers import training_data_file
 from antiphon.processing.corpora import load_corpus, load_split, select_ids
 
 from .recipes import RecipeError, with_defaults
@@ -56,3 +59,29 @@ def describe_sources(corpus: Dataset) -> list[dict]:
         }
         for name, rows in table.groupby(table["source"].fillna("source not stated"))
     ]
+
+
+def describe_parts(own: list[dict], parts: Iterable[str | Path]) -> list[dict]:
+    """What a model composed of trained parts was trained on: its own corpora and theirs, as `describe_sources` tells.
+
+    Of a corpus that several heard, the largest extent is told, and the speakers of all.
+
+    Args:
+        own: Of the composing itself.
+        parts: Folders of the parts; a part whose run does not say what it heard is listed without speakers.
+    """
+    described = {corpus["name"]: dict(corpus) for corpus in own}
+    for part in parts:
+        unknown = {"name": f"unknown, of {Path(part).name}", "license": "not stated"}
+        file = training_data_file(part)
+        for corpus in json.loads(file.read_text(encoding="utf-8")) if file else [unknown]:
+            first = described.setdefault(corpus["name"], dict(corpus))
+            for name in ("num_items", "hours"):
+                if name in corpus:
+                    first[name] = max(corpus[name], first.get(name, 0))
+            if "speakers" in corpus and "speakers" in first:
+                first["speakers"] = sorted({*corpus["speakers"], *first["speakers"]})
+                first["num_speakers"] = len(first["speakers"])
+            else:
+                first.pop("speakers", None)
+    return list(described.values())

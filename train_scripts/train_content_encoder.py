@@ -36,7 +36,7 @@ from antiphon.train_scripts.content_phones import read_aloud
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
-from antiphon.train_scripts.sources import describe_sources
+from antiphon.train_scripts.sources import describe_parts, describe_sources
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
@@ -210,7 +210,9 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     validation_set = dataset(validation)
     if arguments.process_index == 0:
         print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}", flush=True)
-        write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
+        start = recipe["run"]["initialize_from"]
+        heard = describe_parts(describe_sources(train_set.corpus), [start] if start else [])
+        write_json(run.path / "training_data.json", heard)
 
     trainer = Trainer(
         model=model,

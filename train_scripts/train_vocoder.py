@@ -2,6 +2,10 @@
 
     python train_scripts/train_vocoder.py vocoder run.folder=runs/vocoder
     accelerate launch train_scripts/train_vocoder.py train_scripts/recipes/vocoder.yaml
+    python train_scripts/train_vocoder.py vocoder_decoded run.folder=runs/vocoder_decoded
+
+The last one goes on with a vocoder, and with its discriminators, on the spectrograms that a voice converter makes,
+which are smoother than those of recordings.
 
 Run again with the same arguments after a kill: it goes on from the last checkpoint to the same result. `checkpoint/` is
 there, and usable, from the first saving on; it holds the running average of the weights.
@@ -16,7 +20,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import set_seed
 
-from antiphon.modeling import VocoderConfig, VocoderModel
+from antiphon.modeling import VocoderConfig, VocoderModel, VoiceConverterModel
 from antiphon.modeling.layers_discriminators import WaveformDiscriminators
 from antiphon.modeling.layers_excitation import PitchClasses
 from antiphon.modeling.layers_pitch import PitchTracker
@@ -27,9 +31,10 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.voices import load_voices
 from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, PRECISIONS, AdversarialTrainer
 from antiphon.train_scripts.command_line import train_by_recipe
+from antiphon.train_scripts.decoded_segments import DecodedSegments
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
-from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.sources import describe_parts, describe_sources, load_sources
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run
 
 DATA_DEFAULTS = {
@@ -41,7 +46,7 @@ DATA_DEFAULTS = {
     "gain_db": [-9.0, 9.0],
     "validation_segments": 32,
 }
-RUN_DEFAULTS = {"folder": None, "seed": 0}
+RUN_DEFAULTS = {"folder": None, "seed": 0, "initialize_from": None, "converter": None}
 TRAINING_DEFAULTS = {**ADVERSARIAL_DEFAULTS, "spectral_weight": 1.0, "pitch_weight": 0.2}
 INT16_SCALE = 32_768.0
 
@@ -55,6 +60,10 @@ def resolve(recipe: dict) -> dict:
         raise RecipeError("Set either `data.voices`, corpora of the stored voice lists, or `data.train`, not both.")
     if (precision := recipe["training"]["mixed_precision"]) not in PRECISIONS:
         raise RecipeError(f"`training.mixed_precision` is {precision!r} but must be one of {', '.join(PRECISIONS)}.")
+    for name in ("initialize_from", "converter"):
+        folder = recipe["run"][name]
+        if folder and not (Path(folder) / "config.json").is_file():
+            raise RecipeError(f"`run.{name}` is {folder}, which holds no config.json; train that model first.")
     check_buildable({"model": lambda: VocoderConfig(**recipe["model"])})
     return recipe
 
@@ -135,8 +144,10 @@ class VocoderObjective(torch.nn.Module):
         waveform = batch["waveform"]
         self.to(waveform.device)
         f0 = self.pitch(waveform)
+        # Those of a converter where the dataset has them.
+        features = batch.get("input_features", self.mel(waveform))
         # Pulses at the true pitch at first; later the model must do with the pitch that it reads itself.
-        output = generator(self.mel(waveform), f0=None if is_adversarial else f0)
+        output = generator(features, f0=None if is_adversarial else f0)
         real = waveform[:, : output.waveform.shape[1]]
         losses = {
             "spectral": self.settings["spectral_weight"] * self.spectral_loss(output.waveform, real),
@@ -145,10 +156,12 @@ class VocoderObjective(torch.nn.Module):
         return output.waveform, real, losses
 
     @torch.no_grad()
-    def validate(self, generator: VocoderModel, segments: WaveformSegments, count: int) -> dict[str, float]:
+    def validate(self, generator: VocoderModel, segments: torch.utils.data.Dataset, count: int) -> dict[str, float]:
         """Spectral distance with the model's own pitch, and how often that pitch is right within a fifth of a tone."""
-        waveform = torch.stack([segments[index]["waveform"] for index in range(count)]).to(generator.device)
-        features, f0 = self.mel(waveform), self.pitch(waveform)
+        items = [segments[index] for index in range(count)]
+        batch = {name: torch.stack([item[name] for item in items]).to(generator.device) for name in items[0]}
+        waveform = batch["waveform"]
+        features, f0 = batch.get("input_features", self.mel(waveform)), self.pitch(waveform)
         made = generator(features).waveform
         own = self.pitch_classes.decode(generator.read_pitch(features))
         is_right = (torch.log2(own / f0.clamp(min=1.0)).abs() < 0.2 / 6)[f0 > 0]
@@ -173,6 +186,35 @@ def save_checkpoint(generator: VocoderModel, folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def build_models(recipe: dict) -> tuple[VocoderModel, WaveformDiscriminators]:
+    """Makes a vocoder and its judges with random weights, or takes those of `run.initialize_from`.
+
+    The judges of a published vocoder are gone; where its run is still there, they come along.
+    """
+    discriminators, start = WaveformDiscriminators(), recipe["run"]["initialize_from"]
+    if not start:
+        return VocoderModel(VocoderConfig(**recipe["model"])), discriminators
+    generator = VocoderModel.from_pretrained(start, **recipe["model"])
+    state = Path(start).parent / "trainer" / "state.pt"
+    if state.is_file():
+        discriminators.load_state_dict(torch.load(state, map_location="cpu", weights_only=True)["discriminators"])
+    return generator, discriminators
+
+
+def make_segments(recipe: dict, config: VocoderConfig, corpora: dict[str, Dataset]) -> list[torch.utils.data.Dataset]:
+    """Segments to train on and to validate by: of recordings, or of what `run.converter` makes of them."""
+    data, seeds = recipe["data"], {"train": recipe["run"]["seed"], "validation": 0}
+    gains = {"train": data["gain_db"], "validation": (0.0, 0.0)}
+    samples = round(data["segment_seconds"] * config.sampling_rate)
+    if folder := recipe["run"]["converter"]:
+        converter = VoiceConverterModel.from_pretrained(folder).eval()
+        return [DecodedSegments(corpora[side], converter, samples, gains[side], seeds[side]) for side in seeds]
+    return [
+        WaveformSegments(corpora[side], config.sampling_rate, samples, data["level_db"], gains[side], seeds[side])
+        for side in seeds
+    ]
+
+
 def train(recipe: dict) -> RunFolder:
     """Runs a resolved recipe and returns its folder."""
     data, settings, seed = recipe["data"], recipe["training"], recipe["run"]["seed"]
@@ -180,23 +222,17 @@ def train(recipe: dict) -> RunFolder:
     if run.is_trained:
         return run
     set_seed(seed)
-    config = VocoderConfig(**recipe["model"])
-    generator = VocoderModel(config)
-    corpus = load_side(data, "train")
-    write_json(run.path / "training_data.json", describe_sources(corpus))
-    segments = partial(
-        WaveformSegments,
-        sampling_rate=config.sampling_rate,
-        segment_samples=round(data["segment_seconds"] * config.sampling_rate),
-        level_db=data["level_db"],
-    )
-    train_set = segments(corpus, gain_db=data["gain_db"], seed=seed)
-    validation_set = segments(load_side(data, "validation"), gain_db=(0.0, 0.0), seed=0)
+    generator, discriminators = build_models(recipe)
+    config = generator.config
+    corpora = {side: load_side(data, side) for side in ("train", "validation")}
+    heard_by = [recipe["run"][name] for name in ("initialize_from", "converter") if recipe["run"][name]]
+    write_json(run.path / "training_data.json", describe_parts(describe_sources(corpora["train"]), heard_by))
+    train_set, validation_set = make_segments(recipe, config, corpora)
     objective = VocoderObjective(config, settings)
-    print(f"{generator.num_parameters():,} parameters; {len(corpus)} recordings", flush=True)
+    print(f"{generator.num_parameters():,} parameters; {len(corpora['train'])} recordings", flush=True)
     AdversarialTrainer(
         generator,
-        WaveformDiscriminators(),
+        discriminators,
         make=objective,
         dataset=train_set,
         settings=settings,

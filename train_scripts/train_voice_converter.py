@@ -26,7 +26,7 @@ from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
-from antiphon.train_scripts.sources import describe_sources
+from antiphon.train_scripts.sources import describe_parts, describe_sources
 from antiphon.train_scripts.speaker_data import load_speakers
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 from antiphon.train_scripts.voice_data import SegmentPicker, VoiceCollator, VoiceSegments
@@ -177,7 +177,8 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         learned = model.num_parameters(only_trainable=True)
         extent = f"{model.num_parameters():,} parameters, {learned:,} of them learn"
         print(f"{extent}; {len(train_rows)} recordings", flush=True)
-        write_json(run.path / "training_data.json", describe_sources(train_rows))
+        heard_by = [recipe["run"][part] for part in (*PARTS, "initialize_from") if recipe["run"][part]]
+        write_json(run.path / "training_data.json", describe_parts(describe_sources(train_rows), heard_by))
 
     trainer = Trainer(
         model=model,

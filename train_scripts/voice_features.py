@@ -35,14 +35,14 @@ def voice_table(rows: datasets.Dataset, model: VoiceConverterModel, speed_factor
     """
     config, factors = model.config, [float(factor) for factor in speed_factors]
     mel = (config.sampling_rate, config.num_mel_bins, config.hop_length, config.win_length, config.mel_floor)
-    inputs = [str(factors), str(mel), str(config.level_dbfs), inspect.getsource(level_dbfs), *map(_audio_sha256, rows)]
-    modules = [sys.modules[__name__], audio_io, *_code_of(model.mel), *_code_of(model.pitch_tracker)]
+    inputs = [str(factors), str(mel), str(config.level_dbfs), inspect.getsource(level_dbfs), *map(audio_sha256, rows)]
+    modules = [sys.modules[__name__], audio_io, *code_of(model.mel), *code_of(model.pitch_tracker)]
     kept = {"packages": PACKAGES, "max_bytes": MAX_CACHE_BYTES}
     arrays = mapped_arrays("voice_features", inputs, lambda: _features(rows, model, factors), modules=modules, **kept)
     if config.freeze_content:
         # Content is made of the features, and depends on all that they depend on.
         inputs += [weights_sha256(model.content_encoder), str(config.content_config.to_dict())]
-        modules += _code_of(model.content_encoder)
+        modules += code_of(model.content_encoder)
         arrays |= mapped_arrays("voice_content", inputs, lambda: _content(arrays, model), modules=modules, **kept)
     _, speakers = np.unique(rows["speaker_id"], return_inverse=True)
     num_speakers = speakers.max() + 1
@@ -50,14 +50,14 @@ def voice_table(rows: datasets.Dataset, model: VoiceConverterModel, speed_factor
     return VoiceTable(arrays)
 
 
-def _audio_sha256(row: Mapping) -> str:
+def audio_sha256(row: Mapping) -> str:
     """Digest of an encoded recording."""
     audio = row["audio"]
     encoded = Path(audio["path"]).read_bytes() if audio["bytes"] is None else audio["bytes"]
     return hashlib.sha256(encoded).hexdigest()
 
 
-def _code_of(part: torch.nn.Module) -> list[ModuleType]:
+def code_of(part: torch.nn.Module) -> list[ModuleType]:
     """Modules of this library that a network's layers are written in."""
     library = type(part).__module__.rpartition(".")[0]
     names = sorted({type(layer).__module__ for layer in part.modules()})

@@ -62,6 +62,19 @@ def test_a_row_holds_metrics_baselines_and_speed(checkpoint, recordings, tmp_pat
     assert "UnivNetModel" in text
 
 
+def test_a_vocoder_that_falls_silent_is_the_worst_and_the_others_are_measured(checkpoint, recordings, capsys):
+    metric_of = {"": lambda features: np.zeros(160 * (len(features) - 1), np.float32)}
+    extractor = script.AutoFeatureExtractor.from_pretrained(checkpoint, trust_remote_code=True)
+    systems = {**metric_of, "griffin_lim_32.": script.griffin_lim}
+    items, _ = script._measure_all(recordings.select(range(2)), systems, extractor)
+    assert items["failed"].all()
+    assert (items["pesq"] == 1.0).all()
+    assert not items["griffin_lim_32.failed"].any()
+    assert (items["griffin_lim_32.stoi"] > 0.3).all()
+    assert "counts as the worst there is: a prediction is silent" in capsys.readouterr().out
+    assert "2 of 2 recordings FAILED and count as the worst there is" in summarize_items(items)["claims"]
+
+
 def test_speakers_that_training_knows_are_refused(checkpoint, recordings, tmp_path):
     with pytest.raises(ValueError, match=r"`known_speakers` has 1 of those measured, e\.g\. 'speaker1'"):
         benchmark(checkpoint, recordings, tmp_path, known_speakers=["speaker1", "other"])

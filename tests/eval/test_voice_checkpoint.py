@@ -33,7 +33,6 @@ def test_a_checkpoint_is_measured_beside_what_its_parts_can_do(checkpoint, monke
         lambda *folders, with_quality: Judges(SpectrumJudge(), LoudnessRecogniser(), cache=tmp_path / "cache"),
     )
     monkeypatch.setattr(benchmark, "measure_speed_apart", lambda folder: {"peak_bytes": 1})
-    monkeypatch.setattr(benchmark, "training_speakers", list)
     names = ("unchanged_input", "nearest_neighbours", "griffin_lim", "target_copy_synthesis")
     options = {"name": "vowels", "out": tmp_path, "baselines": names, "training_seed": 4}
     row = benchmark.measure_checkpoint(checkpoint, **options)

@@ -39,6 +39,31 @@ def test_resemblyzer_tells_speakers_apart_and_gives_silence_no_direction():
     assert not judge(np.zeros(8000, np.float32))["embedding"].any()
 
 
+def test_pocketsphinx_hears_the_same_at_any_level_and_never_digital_silence(monkeypatch):
+    pytest.importorskip("pocketsphinx", reason=JUDGES)
+    judge, heard = PocketsphinxRecogniser(), []
+
+    class Decoder:
+        def process_raw(self, samples, full_utt):
+            heard.append(np.frombuffer(samples, np.int16))
+
+        def hyp(self):
+            return None
+
+        def __getattr__(self, name):
+            return lambda: None
+
+    judge._decoder = Decoder()
+    sound = Conversions(small_pairs(), small_voices()).recording("vowels/anna_0.flac")
+    paused = np.concatenate([sound, np.zeros(8000, np.float32)])
+    for gain in (1.0, 0.01):
+        judge(gain * paused)
+    np.testing.assert_allclose(heard[0].astype(int), heard[1].astype(int), atol=1)
+    pause = heard[0][len(sound) :] / 32767
+    assert 10 * np.log10(np.mean(pause**2)) == pytest.approx(-75, abs=0.5)
+    assert not judge(np.zeros(8000, np.float32))["text"]
+
+
 def test_pocketsphinx_forgets_what_it_heard_before():
     pytest.importorskip("pocketsphinx", reason=JUDGES)
     conversions = Conversions(small_pairs(), small_voices())

@@ -9,7 +9,7 @@ from small_voices import JUDGES, SAMPLING_RATE, vowel
 
 from antiphon.eval.griffin_lim import griffin_lim
 from antiphon.eval.voice_analysis import analyse_voice, track_f0
-from antiphon.eval.voice_parts import GriffinLimVocoder, NearestNeighbours, TargetCopySynthesis, with_griffin_lim
+from antiphon.eval.voice_parts import NearestNeighbours, TargetCopySynthesis, WholeVocoder, with_vocoder
 from antiphon.eval.voice_systems import (
     GivenRecording,
     UnchangedInput,
@@ -124,8 +124,8 @@ def test_griffin_lim_rebuilds_the_spectrogram_the_same_way_every_time():
 
 def test_griffin_lim_takes_the_place_of_a_vocoder_in_a_copy():
     model = Parts()
-    changed = with_griffin_lim(model)
-    assert isinstance(changed.vocoder, GriffinLimVocoder)
+    changed = with_vocoder(model, griffin_lim)
+    assert isinstance(changed.vocoder, WholeVocoder)
     assert isinstance(model.vocoder, KeepingVocoder)
     stream = changed.vocoder.stream()
     features = model.mel(torch.from_numpy(SOURCE)[None])

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFe
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.recipes import RecipeError
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
-from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.sources import describe_parts, describe_sources, load_sources
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,25 @@ def test_sources_are_selected_joined_and_described(corpus, tmp_path):
         load_sources([], "data.train")
     with pytest.raises(RecipeError, match="did you mean `where`"):
         load_sources([{"name": folder, "were": []}], "data.train")
+
+
+def test_a_composed_model_has_heard_what_its_parts_heard(tmp_path):
+    def entry(name, speakers, hours):
+        return {"name": name, "speakers": speakers, "num_speakers": len(speakers), "hours": hours, "license": "CC0-1.0"}
+
+    part = tmp_path / "part"
+    (part / "checkpoint").mkdir(parents=True)
+    heard = [entry("a", ["ann", "cid"], 2.0), entry("b", ["dan"], 1.0)]
+    (part / "training_data.json").write_text(json.dumps(heard))
+    own = [entry("a", ["ann", "bob"], 1.5)]
+    assert describe_parts(own, [part / "checkpoint"]) == [
+        entry("a", ["ann", "bob", "cid"], 2.0),
+        entry("b", ["dan"], 1.0),
+    ]
+    assert own == [entry("a", ["ann", "bob"], 1.5)]
+    unknown = describe_parts(own, [tmp_path / "elsewhere" / "checkpoint"])[1]
+    assert unknown["name"] == "unknown, of checkpoint"
+    assert "speakers" not in unknown
 
 
 def test_order_and_augmentation_are_functions_of_seed_and_epoch(corpus, processor):

@@ -12,8 +12,9 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 from tiny_vocoder import make_vocoder, mel_of, voice
+from tiny_voices import make_converter, write_voices
 
-from antiphon.modeling import VocoderModel
+from antiphon.modeling import VocoderModel, VoiceConverterModel
 from antiphon.modeling.losses_adversarial import feature_matching_loss
 from antiphon.processing import LogMelFeatureExtractor
 from antiphon.processing.corpora import load_corpus
@@ -24,6 +25,7 @@ from antiphon.train_scripts.adversarial import (
     average_weights,
     learning_rate,
 )
+from antiphon.train_scripts.decoded_segments import DecodedSegments, with_another
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 from antiphon.train_scripts.run_folder import RunFolder
 
@@ -135,6 +137,67 @@ def test_two_processes_train_one_model(corpus, tmp_path):
     assert [entry["step"] for entry in log if "spectral" in entry] == [1, 2, 3, 4]
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 2
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+# ---------------------------------------------------------------- on what a converter makes
+
+
+@pytest.fixture(scope="module")
+def converter(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("converter") / "checkpoint"
+    make_converter().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTIPHON_CACHE", str(folder / "cache"))
+        yield write_voices(folder / "corpus")
+
+
+def test_training_goes_on_with_what_a_converter_makes(run, converter, voices, tmp_path):
+    given = [f"run.initialize_from={run.checkpoint}", f"run.converter={converter}", "training.adversarial_start=0"]
+    recipe = recipe_of(voices, tmp_path / "further", *given, "training.max_steps=1")
+    generator, judges = script.build_models(recipe)
+    state = torch.load(run.trainer / "state.pt", weights_only=True)
+    expected = weights(run.path)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in generator.state_dict().items())
+    assert all(torch.equal(tensor, state["discriminators"][name]) for name, tensor in judges.state_dict().items())
+    further = script.train(recipe)
+    log = json.loads((further.path / "log_history.json").read_text())
+    assert "discriminator" in log[0]
+    assert np.isfinite(log[0]["spectral"])
+    assert any(not torch.equal(tensor, expected[name]) for name, tensor in weights(further.path).items())
+    heard = {corpus["name"] for corpus in json.loads((further.path / "training_data.json").read_text())}
+    assert "voices" in heard  # the first training's
+    assert any(name.startswith("unknown") for name in heard)  # the converter's
+
+
+def test_segments_lie_under_the_spectrogram_that_the_converter_made_of_them(converter, voices):
+    model = VoiceConverterModel.from_pretrained(converter).eval()
+    corpus = load_corpus(voices)
+    segments = DecodedSegments(corpus, model, 6_400, (0.0, 0.0), seed=0)
+    item, row = segments[3], with_another(corpus)[0]
+    assert item["waveform"].shape == (6_400,)
+    assert item["input_features"].shape == (41, 80)
+    assert torch.equal(segments[3]["waveform"], item["waveform"])
+    assert not torch.equal(segments[4]["waveform"], item["waveform"])
+    assert row[0]["speaker_id"] == row[1]["speaker_id"]
+    assert row[0]["file_name"] != row[1]["file_name"]
+    # A decoder that passes the energy on puts it where the waveform has it.
+    own = mel_of(item["waveform"][None])[0].logsumexp(-1)[4:-4]
+    made = item["input_features"].logsumexp(-1)[4:-4]
+    assert np.corrcoef(own, made)[0, 1] > 0.9
+    louder = DecodedSegments(corpus, model, 6_400, (-6.0, -6.0), seed=0)[3]
+    torch.testing.assert_close(louder["waveform"], item["waveform"] * 10 ** (-6 / 20))
+    high = item["input_features"] > np.log(model.config.mel_floor) + 2
+    shift = (louder["input_features"] - item["input_features"])[high]
+    torch.testing.assert_close(shift, torch.full_like(shift, -0.6 * np.log(10)), rtol=0, atol=1e-4)
+    alone = corpus.select([0])
+    with pytest.raises(RecipeError, match="another one of its speaker"):
+        DecodedSegments(alone, model, 6_400, (0.0, 0.0), seed=0)
 
 
 # ---------------------------------------------------------------- parts
@@ -255,6 +318,7 @@ def test_a_running_average_follows_fast_at_first():
         ("model.lookahead=9", "`model` cannot be used"),
         ("data.voices=[an4]", "either `data.voices`"),
         ("run.folder=null", "`run.folder` is missing"),
+        ("run.converter=nowhere", "`run.converter` is nowhere, which holds no config.json"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_read(tmp_path, override, message):
