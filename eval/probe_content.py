@@ -27,7 +27,7 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from antiphon.eval.baselines import NO_INPUT, SIMPLE
-from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
+from antiphon.eval.conditions import describe_weights, machine_conditions, records_sha256
 from antiphon.eval.content_probes import NUM_FOLDS, as_units, fit_units, is_long_enough, read_speakers, read_texts
 from antiphon.eval.result_formats import format_interval, markdown_table
 from antiphon.eval.result_rows import write_row
@@ -245,13 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in frames:
         items = probe(frames, name, sides, corpus, options.seed)
         baseline = items if baseline is None else baseline
-        weights = folders.get(name, folders[first]) / "model.safetensors"
         row = {
             "benchmark": f"content_probes_{options.corpus}",
             "system": name,
             "task": "content-probing",
             "dataset": {"name": options.corpus, "split": "validation and test", "num_items": len(items)},
-            "checkpoint_sha256": file_sha256(weights),
+            **describe_weights(folders.get(name, folders[first])),
             **summarize(items, baseline),
             "seeds": [],
             "conditions": {

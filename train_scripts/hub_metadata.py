@@ -8,6 +8,7 @@ from antiphon.train_scripts.trained_run import TrainedRun
 HUB_TASKS = {
     "piano-performance-assessment": "audio-classification",
     "speaker-verification": "audio-classification",
+    "content-probing": "feature-extraction",
     "vocoding": "audio-to-audio",
     "voice-conversion": "audio-to-audio",
 }

@@ -96,6 +96,23 @@ print(model(**inputs).speaker_embeddings[0].tolist())
         misuse="Do not identify, admit or accuse a person by it: its errors are far too many for that, and voices are "
         "personal data. Embed nobody's voice without consent.",
     ),
+    "content-probing": TaskText(
+        purpose="Speech goes in; out come vectors, 50 a second, that hold what is said and as little as possible "
+        "of who says it. The results tell how well simple probes read speaker and text from them.",
+        usage="""\
+import soundfile
+from transformers import AutoFeatureExtractor, AutoModelForCTC
+
+extractor = AutoFeatureExtractor.from_pretrained("MODEL", trust_remote_code=True)
+model = AutoModelForCTC.from_pretrained("MODEL", trust_remote_code=True).eval()
+waveform, sampling_rate = soundfile.read("speech.wav", dtype="float32")
+inputs = extractor(waveform, sampling_rate=sampling_rate, return_tensors="pt")
+print(*model(**inputs).content.shape)
+""",
+        limits="It learned a few hours of English: the sounds of other languages are mapped to the nearest ones it "
+        "knows, and it recognises words far worse than a recogniser would.",
+        misuse="It does not make anybody anonymous: a stronger probe may find the speaker where ours does not.",
+    ),
     "vocoding": TaskText(
         purpose="A log-mel spectrogram of speech goes in, its waveform comes out.",
         usage="""\

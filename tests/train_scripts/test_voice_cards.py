@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from clean_process import run_python
+from tiny_content import make_model as make_content_encoder
 from tiny_speaker_encoder import make_model
 from tiny_vocoder import make_vocoder
 from tiny_voices import SAMPLING_RATE, make_converter, voice
@@ -12,7 +13,12 @@ from antiphon.processing import LogMelFeatureExtractor
 from antiphon.train_scripts.hub_metadata import HUB_TASKS
 from antiphon.train_scripts.model_card import TASKS
 
-MAKERS = {"voice-conversion": make_converter, "vocoding": make_vocoder, "speaker-verification": make_model}
+MAKERS = {
+    "voice-conversion": make_converter,
+    "vocoding": make_vocoder,
+    "speaker-verification": make_model,
+    "content-probing": make_content_encoder,
+}
 
 
 @pytest.mark.parametrize("task", MAKERS)
@@ -26,6 +32,8 @@ def test_the_program_of_a_card_runs_as_printed(task, tmp_path, monkeypatch):
     made = {"voice-conversion": "converted.wav", "vocoding": "again.wav"}.get(task)
     if made:
         assert len(soundfile.read(made)[0]) == SAMPLING_RATE
+    elif task == "content-probing":
+        assert printed.split() == ["1", "51", "16"]  # 101 frames, two for each vector
     else:
         numbers = printed.strip().strip("[]").split(", ")
         assert np.linalg.norm([float(number) for number in numbers]) == pytest.approx(1, abs=1e-3)
