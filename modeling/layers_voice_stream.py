@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .layers_spectrum_match import SpectrumMatch
 from .layers_voice_decoder import ReferenceMemory, frame_energy
 from .layers_voice_recording import SourceStatistics, as_waveform
 from .modeling_vocoder import limit
@@ -15,10 +16,6 @@ BLOCK_FRAMES = 2000
 PRIOR_PITCH_HZ, PRIOR_FRAMES = 150.0, 10
 # Quieter stretches say nothing of the level at which somebody speaks.
 ACTIVE_DBFS = -50.0
-# A frame counts for the long-term spectrum down to so much natural log power below the reference's mean.
-ACTIVE_RANGE = 3.0
-# Frames of evidence that the long-term spectrum is right already.
-SPECTRUM_PRIOR_FRAMES = 200
 
 
 @dataclass
@@ -31,7 +28,7 @@ class TargetVoice:
         median_hz: Where the median of f0 goes; NaN leaves it where it is.
         strength: Share of the way to that median.
         shift_octaves: On top of it.
-        mean_features: (num_mel_bins,), mean log-mel of the reference.
+        features: (frames, num_mel_bins), log-mel of the reference.
     """
 
     memory: ReferenceMemory
@@ -39,7 +36,7 @@ class TargetVoice:
     median_hz: float
     strength: float
     shift_octaves: float
-    mean_features: torch.Tensor
+    features: torch.Tensor
 
 
 class RunningPitch:
@@ -184,7 +181,7 @@ class VoiceStream:
         self.frames = torch.zeros(3, 0, device=model.device)
         self.first_frame = 0
         self.next_frame = 0
-        self.spectrum_total, self.spectrum_count = SPECTRUM_PRIOR_FRAMES * target.mean_features, SPECTRUM_PRIOR_FRAMES
+        self.match_spectrum = SpectrumMatch(target.features, config.spectrum_correction, math.log(config.mel_floor))
         self.finished = False
 
     @torch.no_grad()
@@ -264,7 +261,7 @@ class VoiceStream:
             wanted = slice(self.next_frame - self.first_frame, stop - self.first_frame)
             self.next_frame = stop
             self._forget(max(0, stop - model.left_context) // 2 * 2)
-            yield self._match_spectrum(features[:, wanted])
+            yield self.match_spectrum(features[:, wanted])
 
     def _decode_frames(self, num_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Decodes the first frames of those that are remembered."""
@@ -283,16 +280,3 @@ class VoiceStream:
         gone = first_frame - self.first_frame
         self.content, self.frames = self.content[:, gone // 2 :], self.frames[:, gone:]
         self.first_frame = first_frame
-
-    def _match_spectrum(self, features: torch.Tensor) -> torch.Tensor:
-        """Moves the mean of each band, as far as it is known by now, towards the reference's."""
-        share, wanted = self.model.config.spectrum_correction, self.target.mean_features
-        if not share:
-            return features
-        energy = frame_energy(features[0])
-        active = (energy > frame_energy(wanted) - ACTIVE_RANGE)[:, None]
-        totals = self.spectrum_total + (features[0] * active).double().cumsum(0)
-        counts = self.spectrum_count + active.double().cumsum(0)
-        self.spectrum_total, self.spectrum_count = totals[-1], counts[-1]
-        corrected = features + share * (wanted - totals / counts).float()
-        return corrected.clamp(min=math.log(self.model.config.mel_floor))

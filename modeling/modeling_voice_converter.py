@@ -351,7 +351,7 @@ class VoiceConverterModel(PreTrainedModel):
             median_hz=prompt.f0_median_hz,
             strength=strength,
             shift_octaves=pitch_shift_semitones / 12,
-            mean_features=prompt.input_features.mean(0).to(self.device),
+            features=prompt.input_features.to(self.device),
         )
         is_whole = is_whole or self.config.chunk_frames is None
         content = WholeContent(self.content_encoder) if is_whole else self.content_encoder.stream()
