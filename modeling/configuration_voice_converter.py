@@ -31,6 +31,7 @@ class VoiceConverterConfig(PreTrainedConfig):
         num_attention_heads: Of the attention to the reference.
         lookahead: Frames to come that the decoder hears in all.
         min_pitch_hz, num_pitch_bins, pitch_bins_per_octave: Grid on which f0 is embedded.
+        use_pitch: Whether the decoder is told the pitch; without it the melody is what the content lets guess.
         reference_dropout: How often training takes the reference away from the attention.
         flow_layers, flow_steps: Layers of the velocity network, and Euler steps from noise to detail.
         flow_scale: Natural log power that one unit of the flow stands for.
@@ -79,6 +80,7 @@ class VoiceConverterConfig(PreTrainedConfig):
     min_pitch_hz: float = 50.0
     num_pitch_bins: int = 96
     pitch_bins_per_octave: int = 24
+    use_pitch: bool = True
     reference_dropout: float = 0.1
     flow_layers: int = 4
     flow_steps: int = 8

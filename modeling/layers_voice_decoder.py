@@ -144,7 +144,7 @@ class VoiceDecoder(nn.Module):
         self.reference_projection = nn.Linear(config.num_mel_bins, config.hidden_size)
         self.reference_layers = nn.ModuleList(ConvNeXtBlock(*sizes) for _ in range(config.num_reference_layers))
         self.attention = ReferenceAttention(config)
-        self.pitch = PitchEmbedding(config)
+        self.pitch = PitchEmbedding(config) if config.use_pitch else None
         self.layers = nn.ModuleList(
             ConvNeXtBlock(*sizes, lookahead=frames, condition_size=speaker_size)
             for frames in ahead[config.num_content_layers :]
@@ -177,6 +177,8 @@ class VoiceDecoder(nn.Module):
         """
         frames = energy.shape[1]
         content = self.content_norm(content).repeat_interleave(2, dim=1)[:, :frames]
+        if self.pitch is None:
+            relative_pitch = torch.zeros_like(relative_pitch)
         scalars = torch.stack([relative_pitch, (f0 > 0).float(), scale_energy(energy)], dim=-1)
         hidden_states = self.content_projection(torch.cat([content, scalars.to(content.dtype)], dim=-1))
         # What lies behind the end of padded speech must look like the zeros behind the end of a lone one.
@@ -222,7 +224,9 @@ class VoiceDecoder(nn.Module):
         Returns:
             Log-mel features (batch, frames, num_mel_bins), and the states behind them (batch, frames, hidden_size).
         """
-        hidden_states = content_states + self.attention(content_states, memory) + self.pitch(f0)
+        hidden_states = content_states + self.attention(content_states, memory)
+        if self.pitch is not None:
+            hidden_states = hidden_states + self.pitch(f0)
         # Unit norm over so many numbers makes each tiny.
         condition = speaker_embeddings.to(hidden_states.dtype) * speaker_embeddings.shape[-1] ** 0.5
         for layer in self.layers:

@@ -287,6 +287,15 @@ def test_mean_and_deviation_of_each_band_move_to_the_reference():
     assert distances[1][1] < 0.7 * distances[0][1]
 
 
+def test_without_pitch_the_decoder_does_not_hear_it():
+    source = voice(110.0, 1.0)
+    for use_pitch in (True, False):
+        model = make_converter(use_pitch=use_pitch)
+        plain, shifted = (model.convert(source, REFERENCE, pitch_shift_semitones=shift) for shift in (0.0, 7.0))
+        assert torch.equal(plain, shifted) is not use_pitch
+        assert any("decoder.pitch" in name for name in model.state_dict()) is use_pitch
+
+
 def test_slerp_stays_on_the_sphere():
     start, end = torch.nn.functional.normalize(torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
     middle = slerp(start, end, 0.5)
