@@ -59,7 +59,7 @@ def benchmark_voice_conversion(
     out: str | Path,
     checkpoint: str | Path | None = None,
     system_name: str | None = None,
-    trained_on: Sequence[str] | None = (),
+    trained_on: Sequence[str] | None = None,
     training_seed: int | None = None,
     audio: str | Path | None = None,
     seed: int = 0,
@@ -269,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             split=split_name(options.quick, options.scenarios),
             out=options.out,
             system_name=options.system,
+            trained_on=(),
             **shared,
         )
     print(format_row(row))

@@ -18,8 +18,8 @@ METRICS = {
     "stoi": {"unit": None, "higher_is_better": True, "possible_range": (-1.0, 1.0)},
     "mel_distance": {"unit": "dB", "higher_is_better": False, "possible_range": (0.0, np.inf)},
 }
-# The least that PESQ's scale and STOI give, and the range of the spectra that the distance compares, in dB.
-WORST = {"pesq": 1.0, "stoi": 0.0, "mel_distance": 90.0}
+# The least that PESQ's scale and STOI can give, and the range of the spectra that the distance compares, in dB.
+WORST = {"pesq": 1.0, "stoi": -1.0, "mel_distance": 90.0}
 PRIMARY_METRIC = "pesq"
 GROUP_BY = "speaker_id"
 
@@ -49,8 +49,10 @@ def summarize_items(items: pd.DataFrame, *, seed: int = 0) -> dict:
             claims += statistics.baseline_claims(*differences[PRIMARY_METRIC], higher_is_better=True)
         else:
             claims += simple_baseline_claims(baselines[name], *differences[PRIMARY_METRIC], higher_is_better=True)
-    if failures := int(items["failed"].sum()) if "failed" in items else 0:
-        claims.append(f"{failures} of {len(items)} recordings FAILED and count as the worst there is")
+    for name in ("", *(f"{name}." for name in baselines)):
+        if failures := int(items.get(f"{name}failed", pd.Series(dtype=bool)).sum()):
+            whose = f" by the baseline {name[:-1]}" if name else ""
+            claims.append(f"{failures} of {len(items)} recordings FAILED{whose} and count as the worst there is")
     return {
         "metrics": _metrics(items, "", seed),
         "primary_metric": PRIMARY_METRIC,

@@ -43,8 +43,8 @@ class VoiceConverterConfig(PreTrainedConfig):
             the source's own voice, and in that of another speaker of the batch.
         triplet_weight, triplet_margin: Of the triplet loss of a speaker encoder that learns.
         freeze_content, freeze_speaker: Whether these parts keep their weights in training; the vocoder always does.
-        spectrum_correction: Share, 0 to 1, of the way from mean and deviation of each band as decoded to those of the
-            reference that each conversion goes.
+        spectrum_correction: Share, 0 to 1, of the way from mean and deviation of each band of decoded speech to
+            those of the reference, which a conversion goes as they become known: see `SpectrumMatch`.
         max_reference_seconds: Of a longer reference, what comes later is not kept.
         layer_norm_eps: Added to the variance in layer normalisation.
 

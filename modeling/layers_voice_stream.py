@@ -181,7 +181,9 @@ class VoiceStream:
         self.frames = torch.zeros(3, 0, device=model.device)
         self.first_frame = 0
         self.next_frame = 0
-        self.match_spectrum = SpectrumMatch(target.features, config.spectrum_correction, math.log(config.mel_floor))
+        self.match_spectrum = SpectrumMatch(
+            target.features, target.strength * config.spectrum_correction, math.log(config.mel_floor)
+        )
         self.finished = False
 
     @torch.no_grad()

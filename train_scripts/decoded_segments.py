@@ -1,23 +1,33 @@
 """Recordings beside the spectrograms that a voice converter makes of them: what its vocoder learns to read."""
 
+import math
 import sys
+from collections.abc import Iterable
 
 import datasets
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from antiphon.eval import voice_parts
 from antiphon.eval.caching import mapped_arrays
-from antiphon.eval.voice_parts import with_vocoder
-from antiphon.modeling import VoiceConverterModel
+from antiphon.modeling import (
+    VoiceConverterModel,
+    layers_spectrum_match,
+    layers_voice_recording,
+    layers_voice_stream,
+)
 from antiphon.modeling.layers_voice_recording import level_dbfs
 from antiphon.modeling.modeling_voice_converter import weights_sha256
+from antiphon.processing import audio_io
 from antiphon.processing.corpora import decode
 
 from .recipes import RecipeError
-from .voice_features import MAX_CACHE_BYTES, PACKAGES, audio_sha256, code_of
+from .voice_features import MAX_CACHE_BYTES, PACKAGES, audio_sha256, code_of, settings_of
 
 REFERENCE_SECONDS = 6.0
+# What conversion does besides the layers of the model.
+CODE = (audio_io, voice_parts, layers_spectrum_match, layers_voice_recording, layers_voice_stream)
 INT16_SCALE = 32_768.0
 
 
@@ -48,12 +58,14 @@ class DecodedSegments(torch.utils.data.Dataset):
     ):
         self.hop_length, self.floor = converter.config.hop_length, float(np.log(converter.config.mel_floor))
         self.segment_hops, self.gain_db, self.seed = segment_samples // self.hop_length, gain_db, seed
-        inputs = [weights_sha256(converter), str(converter.config.to_dict()), *map(audio_sha256, corpus)]
+        # Who speaks decides which recording stands beside which.
+        inputs = [weights_sha256(converter), settings_of(converter.config), str(corpus["speaker_id"][:])]
+        inputs += map(audio_sha256, corpus)
         arrays = mapped_arrays(
             "decoded_segments",
             inputs,
             lambda: decode_corpus(corpus, converter),
-            modules=[sys.modules[__name__], *code_of(converter)],
+            modules=[sys.modules[__name__], *CODE, *code_of(converter)],
             packages=PACKAGES,
             max_bytes=MAX_CACHE_BYTES,
         )
@@ -90,7 +102,7 @@ class DecodedSegments(torch.utils.data.Dataset):
 
 @torch.no_grad()
 def decode_corpus(corpus: datasets.Dataset, converter: VoiceConverterModel) -> dict[str, np.ndarray]:
-    """Converts every recording to its own speaker's voice.
+    """Converts every recording to its own speaker's voice, at its own pitch: it is what the vocoder shall sound like.
 
     Returns:
         `samples`, 16-bit at the converter's level, and `input_features`, half precision, both joined over recordings;
@@ -102,12 +114,19 @@ def decode_corpus(corpus: datasets.Dataset, converter: VoiceConverterModel) -> d
         heard.append(input_features)
         return np.zeros(config.hop_length * (len(input_features) - 1), np.float32)
 
-    silent = with_vocoder(converter, keep)
+    silent = voice_parts.with_vocoder(converter, keep)
     samples, features, hops = [], [], []
-    for row, other in tqdm(with_another(corpus), desc="decoding"):
-        waveform, reference = (torch.from_numpy(decode(item, config.sampling_rate)[0]) for item in (row, other))
+    for place, other in tqdm(with_another(corpus["speaker_id"]), desc="decoding"):
+        rows = (corpus[place], corpus[other])
+        waveform, reference = (torch.from_numpy(decode(row, config.sampling_rate)[0]) for row in rows)
         waveform = waveform[: len(waveform) // config.hop_length * config.hop_length]
-        silent.convert(waveform, reference[: round(REFERENCE_SECONDS * config.sampling_rate)])
+        try:
+            prompt = silent.make_prompt(reference[: round(REFERENCE_SECONDS * config.sampling_rate)], "to train on")
+            shift = 12 * math.log2(converter.describe_source(waveform).median_hz / prompt.f0_median_hz)
+            silent.convert(waveform, prompt, pitch_shift_semitones=0.0 if math.isnan(shift) else shift)
+        except ValueError as error:  # silence, or too short for a voice
+            print(f"{rows[0]['file_name']} is left out: {error}", flush=True)
+            continue
         levelled = waveform * 10 ** ((config.level_dbfs - level_dbfs(waveform)) / 20)
         headroom = max(1.0, float(levelled.abs().max()))
         samples.append(np.round(levelled.numpy() / headroom * (INT16_SCALE - 1)).astype(np.int16))
@@ -117,20 +136,20 @@ def decode_corpus(corpus: datasets.Dataset, converter: VoiceConverterModel) -> d
         return {
             "samples": np.zeros(0, np.int16),
             "input_features": np.zeros((0, 1), np.float16),
-            "hops": np.zeros(1, int),
+            "hops": np.zeros(0, int),
         }
     return {"samples": np.concatenate(samples), "input_features": np.concatenate(features), "hops": np.array(hops)}
 
 
-def with_another(corpus: datasets.Dataset) -> list[tuple[dict, dict]]:
-    """Each recording of a speaker who has several, with the next one of that speaker, the last with the first."""
+def with_another(speakers: Iterable[str | None]) -> list[tuple[int, int]]:
+    """Each recording of a known speaker who has several, with the next one of that speaker, the last with the first."""
     of_speaker: dict[str, list[int]] = {}
-    for place, speaker in enumerate(corpus["speaker_id"]):
-        of_speaker.setdefault(speaker, []).append(place)
-    following = {
-        place: places[(rank + 1) % len(places)]
+    for place, speaker in enumerate(speakers):
+        if speaker is not None:
+            of_speaker.setdefault(speaker, []).append(place)
+    return sorted(
+        (place, places[(rank + 1) % len(places)])
         for places in of_speaker.values()
         if len(places) > 1
         for rank, place in enumerate(places)
-    }
-    return [(corpus[place], corpus[other]) for place, other in sorted(following.items())]
+    )

@@ -27,7 +27,7 @@ class TaskText:
 
     Args:
         purpose: One sentence; what goes in and what comes out.
-        usage: A complete program of five lines after its imports; `MODEL` stands for the repository or folder.
+        usage: A complete program of a few lines; `MODEL` stands for the repository or folder.
         limits: What follows from the task itself.
         misuse: What the model must not be used for.
         optional: By input of a recipe's `data.inputs`, what the program says less for a model trained without it.
@@ -138,8 +138,9 @@ from transformers import AutoModel
 
 model = AutoModel.from_pretrained("MODEL", trust_remote_code=True).eval()
 source, sampling_rate = soundfile.read("source.wav", dtype="float32")
-reference, _ = soundfile.read("reference.wav", dtype="float32")
-converted = model.convert(source, reference, sampling_rate=sampling_rate)
+reference, reference_rate = soundfile.read("reference.wav", dtype="float32")
+prompt = model.make_prompt(reference, consent="who allowed it, and for what", sampling_rate=reference_rate)
+converted = model.convert(source, prompt, sampling_rate=sampling_rate)
 soundfile.write("converted.wav", converted.numpy(), sampling_rate)
 """,
         limits="It knows English as it is read aloud, from a few hundred voices: other languages, singing, shouting "

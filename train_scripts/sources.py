@@ -72,10 +72,14 @@ def describe_parts(own: list[dict], parts: Iterable[str | Path]) -> list[dict]:
     """
     described = {corpus["name"]: dict(corpus) for corpus in own}
     for part in parts:
-        unknown = {"name": f"unknown, of {Path(part).name}", "license": "not stated"}
+        unknown = {"name": f"unknown, of {'/'.join(Path(part).parts[-2:])}", "license": "not stated"}
         file = training_data_file(part)
         for corpus in json.loads(file.read_text(encoding="utf-8")) if file else [unknown]:
             first = described.setdefault(corpus["name"], dict(corpus))
+            for name in ("license", "split"):
+                told = ", ".join(entry[name] for entry in (first, corpus) if entry.get(name))
+                if told:
+                    first[name] = ", ".join(sorted(set(told.split(", "))))
             for name in ("num_items", "hours"):
                 if name in corpus:
                     first[name] = max(corpus[name], first.get(name, 0))

@@ -198,6 +198,8 @@ def build_models(recipe: dict) -> tuple[VocoderModel, WaveformDiscriminators]:
     state = Path(start).parent / "trainer" / "state.pt"
     if state.is_file():
         discriminators.load_state_dict(torch.load(state, map_location="cpu", weights_only=True)["discriminators"])
+    else:
+        print(f"{state} is not there: the discriminators begin anew", flush=True)
     return generator, discriminators
 
 

@@ -28,12 +28,13 @@ def complete_sections(
     Raises:
         RecipeError: for a key that is unknown, or without `run.folder`.
     """
-    check_keys(recipe["training"], training_keys, "`training`")
+    given = recipe["training"] or {}
+    check_keys(given, training_keys, "`training`")
     completed = {
         **recipe,
         "data": with_defaults(recipe["data"], data, "`data`"),
         "run": with_defaults(recipe["run"], run, "`run`"),
-        "training": {**training, **recipe["training"]},
+        "training": {**training, **given},
     }
     if not completed["run"]["folder"]:
         raise RecipeError("`run.folder` is missing; say where the run shall live, e.g. run.folder=runs/first.")

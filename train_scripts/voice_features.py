@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import ModuleType
 import datasets
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from antiphon.eval.caching import mapped_arrays
 from antiphon.modeling.modeling_voice_converter import VoiceConverterModel, level_dbfs, weights_sha256
@@ -41,7 +43,7 @@ def voice_table(rows: datasets.Dataset, model: VoiceConverterModel, speed_factor
     arrays = mapped_arrays("voice_features", inputs, lambda: _features(rows, model, factors), modules=modules, **kept)
     if config.freeze_content:
         # Content is made of the features, and depends on all that they depend on.
-        inputs += [weights_sha256(model.content_encoder), str(config.content_config.to_dict())]
+        inputs += [weights_sha256(model.content_encoder), settings_of(config.content_config)]
         modules += code_of(model.content_encoder)
         arrays |= mapped_arrays("voice_content", inputs, lambda: _content(arrays, model), modules=modules, **kept)
     _, speakers = np.unique(rows["speaker_id"], return_inverse=True)
@@ -55,6 +57,17 @@ def audio_sha256(row: Mapping) -> str:
     audio = row["audio"]
     encoded = Path(audio["path"]).read_bytes() if audio["bytes"] is None else audio["bytes"]
     return hashlib.sha256(encoded).hexdigest()
+
+
+def settings_of(config: PreTrainedConfig) -> str:
+    """All settings of a model, but not where it was loaded from."""
+
+    def without_names(settings):
+        if not isinstance(settings, dict):
+            return settings
+        return {name: without_names(value) for name, value in settings.items() if name != "_name_or_path"}
+
+    return json.dumps(without_names(config.to_dict()), default=str)
 
 
 def code_of(part: torch.nn.Module) -> list[ModuleType]:

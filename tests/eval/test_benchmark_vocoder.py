@@ -62,17 +62,20 @@ def test_a_row_holds_metrics_baselines_and_speed(checkpoint, recordings, tmp_pat
     assert "UnivNetModel" in text
 
 
-def test_a_vocoder_that_falls_silent_is_the_worst_and_the_others_are_measured(checkpoint, recordings, capsys):
-    metric_of = {"": lambda features: np.zeros(160 * (len(features) - 1), np.float32)}
+def test_what_falls_silent_is_the_worst_and_the_others_are_measured(checkpoint, recordings):
     extractor = script.AutoFeatureExtractor.from_pretrained(checkpoint, trust_remote_code=True)
-    systems = {**metric_of, "griffin_lim_32.": script.griffin_lim}
+    silent, broken = (np.full(160 * 100, value, np.float32) for value in (0.0, np.nan))
+    systems = {"": lambda features: silent, "griffin_lim_32.": script.griffin_lim, "white_noise.": lambda _: broken}
     items, _ = script._measure_all(recordings.select(range(2)), systems, extractor)
-    assert items["failed"].all()
-    assert (items["pesq"] == 1.0).all()
+    for prefix in ("", "white_noise."):
+        assert items[f"{prefix}failed"].all()
+        assert (items[f"{prefix}pesq"] == 1.0).all()
     assert not items["griffin_lim_32.failed"].any()
     assert (items["griffin_lim_32.stoi"] > 0.3).all()
-    assert "counts as the worst there is: a prediction is silent" in capsys.readouterr().out
-    assert "2 of 2 recordings FAILED and count as the worst there is" in summarize_items(items)["claims"]
+    claims = summarize_items(items)["claims"]
+    assert "2 of 2 recordings FAILED and count as the worst there is" in claims
+    assert "2 of 2 recordings FAILED by the baseline white_noise and count as the worst there is" in claims
+    assert not any("griffin" in claim and "FAILED" in claim for claim in claims)
 
 
 def test_speakers_that_training_knows_are_refused(checkpoint, recordings, tmp_path):

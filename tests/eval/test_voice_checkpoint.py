@@ -1,5 +1,7 @@
 """A converter's folder through the benchmark: its own row, the baselines made of its parts, its speed."""
 
+import json
+
 import pytest
 import torch
 from small_voices import JUDGES, LoudnessRecogniser, SpectrumJudge, small_pairs, small_voices
@@ -20,6 +22,8 @@ from antiphon.eval.voice_systems import UnchangedInput
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "checkpoint"
     make_converter().save_pretrained(folder)
+    heard = [{"name": "vowels", "speakers": ["anna", "somebody else"]}]
+    (folder.parent / "training_data.json").write_text(json.dumps(heard))
     return folder
 
 
@@ -42,6 +46,12 @@ def test_a_checkpoint_is_measured_beside_what_its_parts_can_do(checkpoint, monke
     assert row["seeds"] == [4]
     assert row["speed"]["apart"] == {"peak_bytes": 1}
     assert row["baselines"]["target_copy_synthesis"]["beaten"] is None
+    tested = {*pairs["source_speaker"], *pairs["target_speaker"]}
+    assert row["conditions"]["audit"] == {"num_shared_groups": len(tested & {"anna"}), "num_train_speakers": 2}
+    (checkpoint.parent / "training_data.json").unlink()
+    row = benchmark.measure_checkpoint(checkpoint, **options)
+    assert row["conditions"]["audit"] is None
+    assert any("training data not given" in claim for claim in row["claims"])
 
 
 def test_the_converter_keeps_its_vocoder_beside_griffin_lim():

@@ -182,8 +182,9 @@ def test_the_contour_is_kept_and_moved_to_the_reference():
         assert float(found) == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_strength_goes_from_the_own_voice_to_the_reference():
-    model = make_converter()
+@pytest.mark.parametrize("correction", [0.0, 1.0])
+def test_strength_goes_from_the_own_voice_to_the_reference(correction):
+    model = make_converter(spectrum_correction=correction)
     source = voice(110.0, 1.2)
     features = {strength: features_of(model, source, strength=strength)[0] for strength in (0.0, 0.99, 1.0)}
     # At zero the reference does not matter at all.
@@ -269,22 +270,6 @@ def test_a_saved_prompt_converts_to_the_same_samples(tmp_path):
     assert torch.equal(model.convert(source, loaded), model.convert(source, prompt))
     assert torch.equal(model.convert(source, REFERENCE), model.convert(source, prompt))
     assert prompt.level_dbfs == pytest.approx(level_dbfs(REFERENCE))
-
-
-def test_mean_and_deviation_of_each_band_move_to_the_reference():
-    source = voice(110.0, 6.0)
-    model = make_converter()
-    reference = model.make_prompt(REFERENCE, "a test").input_features
-    reference = reference[reference.logsumexp(-1) > reference.mean(0).logsumexp(-1) - 3]
-    distances = []
-    for share in (0.0, 1.0):
-        model.config.spectrum_correction = share
-        made = features_of(model, source)[0][0]
-        distances.append(
-            [(made.mean(0) - reference.mean(0)).abs().mean(), (made.std(0) / reference.std(0)).log().abs().mean()]
-        )
-    assert distances[1][0] < 0.7 * distances[0][0]
-    assert distances[1][1] < 0.7 * distances[0][1]
 
 
 def test_without_pitch_the_decoder_does_not_hear_it():

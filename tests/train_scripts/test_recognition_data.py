@@ -46,16 +46,16 @@ def test_a_composed_model_has_heard_what_its_parts_heard(tmp_path):
 
     part = tmp_path / "part"
     (part / "checkpoint").mkdir(parents=True)
-    heard = [entry("a", ["ann", "cid"], 2.0), entry("b", ["dan"], 1.0)]
+    heard = [entry("a", ["ann", "cid"], 2.0) | {"license": "CC-BY-4.0"}, entry("b", ["dan"], 1.0)]
     (part / "training_data.json").write_text(json.dumps(heard))
     own = [entry("a", ["ann", "bob"], 1.5)]
     assert describe_parts(own, [part / "checkpoint"]) == [
-        entry("a", ["ann", "bob", "cid"], 2.0),
+        entry("a", ["ann", "bob", "cid"], 2.0) | {"license": "CC-BY-4.0, CC0-1.0"},
         entry("b", ["dan"], 1.0),
     ]
     assert own == [entry("a", ["ann", "bob"], 1.5)]
     unknown = describe_parts(own, [tmp_path / "elsewhere" / "checkpoint"])[1]
-    assert unknown["name"] == "unknown, of checkpoint"
+    assert unknown["name"] == "unknown, of elsewhere/checkpoint"
     assert "speakers" not in unknown
 
 

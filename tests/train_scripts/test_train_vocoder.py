@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from datasets import Audio, Dataset
 from safetensors.torch import load_file
 from tiny_vocoder import make_vocoder, mel_of, voice
 from tiny_voices import make_converter, write_voices
 
 from antiphon.modeling import VocoderModel, VoiceConverterModel
+from antiphon.modeling.layers_voice_decoder import VoiceDecoder
 from antiphon.modeling.losses_adversarial import feature_matching_loss
 from antiphon.processing import LogMelFeatureExtractor
-from antiphon.processing.corpora import load_corpus
+from antiphon.processing.audio_io import encode_audio
+from antiphon.processing.corpora import decode, load_corpus
 from antiphon.train_scripts import train_vocoder as script
 from antiphon.train_scripts.adversarial import (
     ADVERSARIAL_DEFAULTS,
@@ -25,7 +28,7 @@ from antiphon.train_scripts.adversarial import (
     average_weights,
     learning_rate,
 )
-from antiphon.train_scripts.decoded_segments import DecodedSegments, with_another
+from antiphon.train_scripts.decoded_segments import DecodedSegments, decode_corpus, with_another
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 from antiphon.train_scripts.run_folder import RunFolder
 
@@ -179,13 +182,11 @@ def test_segments_lie_under_the_spectrogram_that_the_converter_made_of_them(conv
     model = VoiceConverterModel.from_pretrained(converter).eval()
     corpus = load_corpus(voices)
     segments = DecodedSegments(corpus, model, 6_400, (0.0, 0.0), seed=0)
-    item, row = segments[3], with_another(corpus)[0]
+    item = segments[3]
     assert item["waveform"].shape == (6_400,)
     assert item["input_features"].shape == (41, 80)
     assert torch.equal(segments[3]["waveform"], item["waveform"])
     assert not torch.equal(segments[4]["waveform"], item["waveform"])
-    assert row[0]["speaker_id"] == row[1]["speaker_id"]
-    assert row[0]["file_name"] != row[1]["file_name"]
     # A decoder that passes the energy on puts it where the waveform has it.
     own = mel_of(item["waveform"][None])[0].logsumexp(-1)[4:-4]
     made = item["input_features"].logsumexp(-1)[4:-4]
@@ -198,6 +199,40 @@ def test_segments_lie_under_the_spectrogram_that_the_converter_made_of_them(conv
     alone = corpus.select([0])
     with pytest.raises(RecipeError, match="another one of its speaker"):
         DecodedSegments(alone, model, 6_400, (0.0, 0.0), seed=0)
+
+
+def test_what_is_decoded_has_the_pitch_of_the_recording(converter, voices, monkeypatch):
+    model, given = VoiceConverterModel.from_pretrained(converter).eval(), []
+    forward = VoiceDecoder.forward
+    monkeypatch.setattr(
+        VoiceDecoder,
+        "forward",
+        lambda self, states, memory, voices, f0, energy: (
+            given.append(f0),
+            forward(self, states, memory, voices, f0, energy),
+        )[1],
+    )
+    corpus = load_corpus(voices)
+    decoded = decode_corpus(corpus, model)
+    pairs = with_another(corpus["speaker_id"])
+    assert len(given) == len(pairs) == len(decoded["hops"])
+    for f0, (place, other) in zip(given, pairs):
+        assert corpus[place]["speaker_id"] == corpus[other]["speaker_id"]
+        waveform = torch.from_numpy(decode(corpus[place], 16_000)[0])
+        assert float(f0[f0 > 0].median()) == pytest.approx(model.describe_source(waveform).median_hz, rel=0.01)
+
+
+def test_the_unknown_the_lonely_the_short_and_the_silent_are_left_out(converter, voices, capsys):
+    assert with_another(["a", None, "b", "a", None, "a"]) == [(0, 3), (3, 5), (5, 0)]
+    corpus = load_corpus(voices)
+    same = [place for place, speaker in enumerate(corpus["speaker_id"]) if speaker == corpus["speaker_id"][0]][:2]
+    rows = [dict(corpus[place]) for place in same]
+    for row in rows:
+        row["audio"] = {"bytes": encode_audio(np.zeros(8_000, np.float32), 16_000), "path": None}
+    model = VoiceConverterModel.from_pretrained(converter).eval()
+    silent = Dataset.from_list(rows).cast_column("audio", Audio(decode=False))
+    assert decode_corpus(silent, model)["hops"].shape == (0,)
+    assert "is left out" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- parts
