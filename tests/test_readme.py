@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 from clean_process import run_python
+from tiny_voices import SAMPLING_RATE as VOICE_RATE
+from tiny_voices import voice
 from tone_corpus import SAMPLING_RATE, speak, write_tone_corpus
 
 ROOT = Path(__file__).parents[1]
@@ -32,12 +34,24 @@ def run(command, cwd, timeout=300):
 
 
 def test_the_python_example_runs_as_printed_without_antiphon(tmp_path):
-    [example] = blocks("python")
+    example, _ = blocks("python")
     assert len([line for line in example.splitlines() if line.strip()]) <= 12
     (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
     soundfile.write(tmp_path / "digit.wav", speak("aeio"), SAMPLING_RATE)
     printed = run_python(example, tmp_path)
     assert re.search(r"\{'text': '.*', 'words': \[", printed)
+
+
+def test_the_voice_example_runs_as_printed_without_antiphon(tmp_path):
+    _, example = blocks("python")
+    (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
+    for name, pitch in (("source", 110.0), ("reference", 200.0)):
+        soundfile.write(tmp_path / f"{name}.wav", voice(pitch, 1.5).numpy(), VOICE_RATE)
+    run_python(example, tmp_path)
+    converted, sampling_rate = soundfile.read(tmp_path / "converted.wav")
+    assert (len(converted), sampling_rate) == (24_000, VOICE_RATE)
+    assert converted.std() > 0.005
+    assert (tmp_path / "voice.safetensors").is_file()
 
 
 def test_make_targets_exist():
@@ -71,7 +85,7 @@ def test_lines_that_need_recordings_name_scripts_options_and_recipes_that_exist(
     usage = run([sys.executable, script, "--help"], ROOT)
     assert all(word in usage for word in words if word.startswith("--"))
     names = {path.stem for path in (ROOT / "train_scripts" / "recipes").rglob("*.yaml")}
-    if script in ("train_scripts/train_conformer.py", "train_scripts/ablate.py", "train_scripts/search.py"):
+    if script.startswith("train_scripts/train_") or script in ("train_scripts/ablate.py", "train_scripts/search.py"):
         assert words[0] in names
 
 
@@ -97,7 +111,9 @@ def test_the_tree_is_the_tree():
 
 def test_results_are_those_of_the_model_cards():
     board = "spaces/leaderboard/leaderboard/rows"
-    folders = ["model_cards/conformer-fsdd", "model_cards/conformer-an4", "model_cards/piano-assessment"]
+    cards = ["conformer-fsdd", "conformer-an4", "piano-assessment"]
+    cards += ["speaker-encoder", "vocoder", "content-encoder", "voice-conversion"]
+    folders = [f"model_cards/{card}" for card in cards]
     folders += [f"{board}/an4_speakers", f"{board}/fsdd_speakers_lexicon"]
     assert all((ROOT / folder).is_dir() for folder in folders)
     run([sys.executable, "eval/results_table.py", "README.md", *folders, "--check"], ROOT)
