@@ -61,17 +61,18 @@ def describe_sources(corpus: Dataset) -> list[dict]:
     ]
 
 
-def describe_parts(own: list[dict], parts: Iterable[str | Path]) -> list[dict]:
+def describe_parts(own: list[dict], parts: Iterable[str | Path | None]) -> list[dict]:
     """What a model composed of trained parts was trained on: its own corpora and theirs, as `describe_sources` tells.
 
     Of a corpus that several heard, the largest extent is told, and the speakers of all.
 
     Args:
         own: Of the composing itself.
-        parts: Folders of the parts; a part whose run does not say what it heard is listed without speakers.
+        parts: Folders of the parts, None where there is none; a part whose run does not say what it heard is listed
+            without speakers.
     """
     described = {corpus["name"]: dict(corpus) for corpus in own}
-    for part in parts:
+    for part in filter(None, parts):
         unknown = {"name": f"unknown, of {'/'.join(Path(part).parts[-2:])}", "license": "not stated"}
         file = training_data_file(part)
         for corpus in json.loads(file.read_text(encoding="utf-8")) if file else [unknown]:

@@ -210,8 +210,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     validation_set = dataset(validation)
     if arguments.process_index == 0:
         print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}", flush=True)
-        start = recipe["run"]["initialize_from"]
-        heard = describe_parts(describe_sources(train_set.corpus), [start] if start else [])
+        heard = describe_parts(describe_sources(train_set.corpus), [recipe["run"]["initialize_from"]])
         write_json(run.path / "training_data.json", heard)
 
     trainer = Trainer(

@@ -31,11 +31,11 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.voices import load_voices
 from antiphon.train_scripts.adversarial import ADVERSARIAL_DEFAULTS, PRECISIONS, AdversarialTrainer
 from antiphon.train_scripts.command_line import train_by_recipe
-from antiphon.train_scripts.decoded_segments import DecodedSegments
+from antiphon.train_scripts.decoded_segments import INT16_SCALE, DecodedSegments
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_parts, describe_sources, load_sources
-from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run
+from antiphon.train_scripts.trainings import check_buildable, check_checkpoints, complete_sections, open_run
 
 DATA_DEFAULTS = {
     "voices": None,
@@ -48,7 +48,8 @@ DATA_DEFAULTS = {
 }
 RUN_DEFAULTS = {"folder": None, "seed": 0, "initialize_from": None, "converter": None}
 TRAINING_DEFAULTS = {**ADVERSARIAL_DEFAULTS, "spectral_weight": 1.0, "pitch_weight": 0.2}
-INT16_SCALE = 32_768.0
+# Keys of `run` that name a checkpoint.
+STARTS = ("initialize_from", "converter")
 
 
 def resolve(recipe: dict) -> dict:
@@ -60,10 +61,7 @@ def resolve(recipe: dict) -> dict:
         raise RecipeError("Set either `data.voices`, corpora of the stored voice lists, or `data.train`, not both.")
     if (precision := recipe["training"]["mixed_precision"]) not in PRECISIONS:
         raise RecipeError(f"`training.mixed_precision` is {precision!r} but must be one of {', '.join(PRECISIONS)}.")
-    for name in ("initialize_from", "converter"):
-        folder = recipe["run"][name]
-        if folder and not (Path(folder) / "config.json").is_file():
-            raise RecipeError(f"`run.{name}` is {folder}, which holds no config.json; train that model first.")
+    check_checkpoints(recipe["run"], STARTS)
     check_buildable({"model": lambda: VocoderConfig(**recipe["model"])})
     return recipe
 
@@ -144,10 +142,8 @@ class VocoderObjective(torch.nn.Module):
         waveform = batch["waveform"]
         self.to(waveform.device)
         f0 = self.pitch(waveform)
-        # Those of a converter where the dataset has them.
-        features = batch.get("input_features", self.mel(waveform))
         # Pulses at the true pitch at first; later the model must do with the pitch that it reads itself.
-        output = generator(features, f0=None if is_adversarial else f0)
+        output = generator(self._features(batch), f0=None if is_adversarial else f0)
         real = waveform[:, : output.waveform.shape[1]]
         losses = {
             "spectral": self.settings["spectral_weight"] * self.spectral_loss(output.waveform, real),
@@ -155,13 +151,17 @@ class VocoderObjective(torch.nn.Module):
         }
         return output.waveform, real, losses
 
+    def _features(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What a converter made of the segments where the dataset has it, else their own spectrogram."""
+        return batch["input_features"] if "input_features" in batch else self.mel(batch["waveform"])
+
     @torch.no_grad()
     def validate(self, generator: VocoderModel, segments: torch.utils.data.Dataset, count: int) -> dict[str, float]:
         """Spectral distance with the model's own pitch, and how often that pitch is right within a fifth of a tone."""
         items = [segments[index] for index in range(count)]
         batch = {name: torch.stack([item[name] for item in items]).to(generator.device) for name in items[0]}
         waveform = batch["waveform"]
-        features, f0 = batch.get("input_features", self.mel(waveform)), self.pitch(waveform)
+        features, f0 = self._features(batch), self.pitch(waveform)
         made = generator(features).waveform
         own = self.pitch_classes.decode(generator.read_pitch(features))
         is_right = (torch.log2(own / f0.clamp(min=1.0)).abs() < 0.2 / 6)[f0 > 0]
@@ -227,7 +227,7 @@ def train(recipe: dict) -> RunFolder:
     generator, discriminators = build_models(recipe)
     config = generator.config
     corpora = {side: load_side(data, side) for side in ("train", "validation")}
-    heard_by = [recipe["run"][name] for name in ("initialize_from", "converter") if recipe["run"][name]]
+    heard_by = [recipe["run"][name] for name in STARTS]
     write_json(run.path / "training_data.json", describe_parts(describe_sources(corpora["train"]), heard_by))
     train_set, validation_set = make_segments(recipe, config, corpora)
     objective = VocoderObjective(config, settings)

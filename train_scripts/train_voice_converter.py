@@ -7,7 +7,6 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 holds all parts. Spectrograms, pitch and the content of a frozen content encoder are computed once, into the cache.
 """
 
-import os
 from collections.abc import Sequence
 
 import datasets
@@ -28,7 +27,14 @@ from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_parts, describe_sources
 from antiphon.train_scripts.speaker_data import load_speakers
-from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
+from antiphon.train_scripts.trainings import (
+    check_buildable,
+    check_checkpoints,
+    complete_sections,
+    open_run,
+    trained,
+    training_arguments,
+)
 from antiphon.train_scripts.voice_data import SegmentPicker, VoiceCollator, VoiceSegments
 from antiphon.train_scripts.voice_features import voice_table
 
@@ -82,10 +88,7 @@ def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
     recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], VoiceConverterConfig().to_dict(), "`model`")
-    for part in (*PARTS, "initialize_from"):
-        folder = recipe["run"][part]
-        if folder and not os.path.isfile(os.path.join(folder, "config.json")):
-            raise RecipeError(f"`run.{part}` is {folder}, which holds no config.json; train that part first.")
+    check_checkpoints(recipe["run"], (*PARTS, "initialize_from"))
     for part, (section, _) in PARTS.items():
         if not (recipe["run"][part] or recipe["run"]["initialize_from"] or recipe["model"].get(section) is not None):
             raise RecipeError(
@@ -177,7 +180,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         learned = model.num_parameters(only_trainable=True)
         extent = f"{model.num_parameters():,} parameters, {learned:,} of them learn"
         print(f"{extent}; {len(train_rows)} recordings", flush=True)
-        heard_by = [recipe["run"][part] for part in (*PARTS, "initialize_from") if recipe["run"][part]]
+        heard_by = [recipe["run"][part] for part in (*PARTS, "initialize_from")]
         write_json(run.path / "training_data.json", describe_parts(describe_sources(train_rows), heard_by))
 
     trainer = Trainer(

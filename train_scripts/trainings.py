@@ -57,6 +57,18 @@ def check_buildable(builders: Mapping[str, Callable[[], object]]) -> None:
             raise RecipeError(f"`{place}` cannot be used: {error}") from error
 
 
+def check_checkpoints(run: Mapping, names: Iterable[str]) -> None:
+    """Looks for the checkpoints that a recipe's section `run` names, those that it leaves empty aside.
+
+    Raises:
+        RecipeError: for a folder without one.
+    """
+    for name in names:
+        folder = run[name]
+        if folder and not os.path.isfile(os.path.join(folder, "config.json")):
+            raise RecipeError(f"`run.{name}` is {folder}, which holds no config.json; train that part first.")
+
+
 def open_run(recipe: dict) -> RunFolder:
     """Opens the folder of a resolved recipe, and tells where it is trained already, so that nothing is left to do."""
     run = RunFolder(recipe["run"]["folder"])
