@@ -119,6 +119,7 @@ class VoiceConverterModel(PreTrainedModel):
         content: torch.Tensor | None = None,
         reference_content: torch.Tensor | None = None,
         speaker_ids: torch.Tensor | None = None,
+        content_features: torch.Tensor | None = None,
     ) -> VoiceConverterOutput:
         """Decodes segments in their own voice, as their references tell it, and in that of the item before.
 
@@ -128,11 +129,13 @@ class VoiceConverterModel(PreTrainedModel):
             reference_attention_mask: (batch, reference frames), 1 = real; padding on the right.
             content, reference_content: (batch, ceil(frames / 2), content_size), where they were computed before.
             speaker_ids: (batch,) numbers; without them all speakers are taken for different.
+            content_features: As `input_features`, which they stand for where the content encoder shall hear something
+                else: perturbed speech, of whose voice it is of no use to tell anything.
         """
         if reference_attention_mask is None:
             reference_attention_mask = torch.ones_like(reference_f0, dtype=torch.long)
         if content is None:
-            content = self._encode_content(input_features)
+            content = self._encode_content(input_features if content_features is None else content_features)
             reference_content = self._encode_content(reference_features, reference_attention_mask)
         median_hz = median_f0(torch.cat([reference_f0, f0], dim=1)).nan_to_num(PRIOR_PITCH_HZ)
         energy = frame_energy(input_features)

@@ -7,6 +7,7 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 holds all parts. Spectrograms, pitch and the content of a frozen content encoder are computed once, into the cache.
 """
 
+import inspect
 from collections.abc import Sequence
 
 import datasets
@@ -21,6 +22,7 @@ from antiphon.modeling import (
     VoiceConverterModel,
 )
 from antiphon.train_scripts.command_line import train_by_recipe
+from antiphon.train_scripts.content_data import MelPerturbation
 from antiphon.train_scripts.epochs import EpochAnnouncer
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
@@ -47,6 +49,7 @@ DATA_DEFAULTS = {
     "balance": 0.5,
     "segments_per_epoch": 8000,
     "validation_segments": 128,
+    "perturbation": None,
 }
 RUN_DEFAULTS = {
     "folder": None,
@@ -95,6 +98,14 @@ def resolve(recipe: dict) -> dict:
                 f"`run.{part}` is missing; name the folder of that part, set `run.initialize_from` to a converter that "
                 f"has it, or give the sizes of a random one as `model.{section}`."
             )
+    perturbation = recipe["data"]["perturbation"]
+    if perturbation is not None:
+        check_keys(perturbation, inspect.signature(MelPerturbation).parameters, "`data.perturbation`")
+        if recipe["model"].get("freeze_content", True):
+            raise RecipeError(
+                "`data.perturbation` is for a content encoder that learns, and this one is frozen; set "
+                "`model.freeze_content` to false, or `data.perturbation` to null."
+            )
     check_buildable({"model": lambda: VoiceConverterConfig(**recipe["model"])})
     return recipe
 
@@ -138,7 +149,8 @@ def segments(
         balance=data["balance"],
         seed=seed,
     )
-    return VoiceSegments(table, picker, size)
+    perturbed = side == "train" and data["perturbation"] is not None
+    return VoiceSegments(table, picker, size, MelPerturbation(**data["perturbation"]) if perturbed else None)
 
 
 def validation_metrics(prediction) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Segments of voices for training: which one, which other one of the same speaker beside it, and batches of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,10 +136,12 @@ class VoiceSegments(torch.utils.data.Dataset):
         table: Of all recordings.
         picker: Says which.
         size: Segments in an epoch.
+        perturbation: Makes of features (frames, num_mel_bins) and a generator what the content encoder hears of a
+            segment; without it, that is the segment.
     """
 
-    def __init__(self, table: VoiceTable, picker: SegmentPicker, size: int):
-        self.table, self.picker, self.size = table, picker, size
+    def __init__(self, table: VoiceTable, picker: SegmentPicker, size: int, perturbation: Callable | None = None):
+        self.table, self.picker, self.size, self.perturbation = table, picker, size, perturbation
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -155,9 +157,14 @@ class VoiceSegments(torch.utils.data.Dataset):
         segment = self.picker(self.epoch, index)
         source = self.table.cut(segment.recording, segment.start, self.picker.segment_length)
         reference = self.table.cut(segment.reference, segment.reference_start, segment.reference_length)
+        perturbed = {}
+        if self.perturbation is not None:
+            generator = np.random.default_rng([self.picker.seed, self.epoch, index, 1])
+            perturbed["content_features"] = self.perturbation(source["input_features"], generator)
         names = {name: "reference_features" if name == "input_features" else f"reference_{name}" for name in reference}
         speaker = torch.tensor(int(self.table.speakers[segment.recording]))
-        return source | {names[name]: tensor for name, tensor in reference.items()} | {"speaker_ids": speaker}
+        renamed = {names[name]: tensor for name, tensor in reference.items()}
+        return source | perturbed | renamed | {"speaker_ids": speaker}
 
 
 class VoiceCollator:

@@ -78,7 +78,10 @@ class Kill(TrainerCallback):
 
 @pytest.mark.parametrize(
     "more",
-    [["model.decoder=flow"], ["model.freeze_content=false", "data.speed_factors=[1.0, 1.2]"]],
+    [
+        ["model.decoder=flow"],
+        ["model.freeze_content=false", "data.speed_factors=[1.0, 1.2]", "data.perturbation={}"],
+    ],
     ids=["flow", "content learns too"],
 )
 def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path, more):
@@ -103,6 +106,13 @@ def test_only_the_decoder_learns(run, corpus):
     before = script.build_model(run.recipe).state_dict()
     changed = {name.partition(".")[0] for name, tensor in weights(run).items() if not torch.equal(before[name], tensor)}
     assert changed == {"decoder"}
+
+
+def test_perturbation_needs_a_content_encoder_that_learns(corpus, tmp_path):
+    with pytest.raises(RecipeError, match="frozen"):
+        recipe_of(corpus, tmp_path, "data.perturbation={}")
+    with pytest.raises(RecipeError, match="wrap"):
+        recipe_of(corpus, tmp_path, "data.perturbation={wrap: 2}", "model.freeze_content=false")
 
 
 def test_parts_are_put_together(corpus, tmp_path):

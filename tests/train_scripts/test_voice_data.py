@@ -91,6 +91,21 @@ def test_epochs_differ_and_come_back(segments):
     assert torch.equal(segments[3]["f0"], before)
 
 
+def test_a_perturbed_segment_is_heard_by_the_content_encoder_alone(segments):
+    perturbed = VoiceSegments(segments.table, segments.picker, 12, lambda features, draw: features + draw.normal())
+    plain, item = segments[3], perturbed[3]
+    shift = item.pop("content_features") - plain["input_features"]
+    assert shift.unique().numel() <= 2  # one number, but for rounding
+    assert shift.abs().min() > 0
+    assert item.keys() == plain.keys()
+    for name, tensor in plain.items():
+        assert torch.equal(item[name], tensor), name
+    assert torch.equal(perturbed[3]["content_features"], plain["input_features"] + shift)
+    perturbed.set_epoch(1)
+    segments.set_epoch(1)
+    assert not torch.allclose(perturbed[3]["content_features"] - segments[3]["input_features"], shift)
+
+
 def test_batches_pad_references_alone(segments):
     items = [segments[index] for index in range(4)]
     batch = VoiceCollator()(items)
