@@ -66,6 +66,7 @@ BASELINES = {
         SIMPLE, "puts together those moments of the reference whose content is nearest (kNN, with our content features)"
     ),
     "griffin_lim": Baseline(SIMPLE, "is the same converter with Griffin-Lim in place of its vocoder"),
+    "without_finetuning": Baseline(SIMPLE, "is the same converter as it was before it was fitted to the reference"),
     "griffin_lim_32": Baseline(SIMPLE, "searches for phases in 32 rounds of Griffin-Lim, from the same features"),
     "white_noise": Baseline(NO_INPUT, "answers white noise of the same length"),
     "target_copy_synthesis": Baseline(

@@ -1,4 +1,4 @@
-"""Measure what a conversion costs, in a process of its own: time per second of speech, and memory.
+"""Measure what a conversion costs, in a process of its own: time per second of speech, latency, and memory.
 
 python eval/voice_speed.py runs/voice/checkpoint --seconds 10 --threads 2
 """
@@ -25,14 +25,16 @@ from antiphon.eval.voice_checkpoint import load_converter
 from antiphon.eval.voice_judges import SAMPLING_RATE
 
 ROUNDS = 5
+PIECE_SECONDS = 0.08  # what a microphone hands over at once
 
 
 def measure_speed(checkpoint: Path, seconds: float) -> dict:
     """Convert noise with the tempo of syllables, as long as `seconds`, from a reference of 3 s.
 
     Returns:
-        `real_time_factor`, the median of five conversions after an untimed one; `peak_bytes` of the process and
-        `loaded_bytes` before the first conversion; `seconds` and `hardware`.
+        `real_time_factor`, the median of five conversions after an untimed one; `stream`, as `measure_stream` returns
+        it, None where the checkpoint needs the whole source; `peak_bytes` of the process and `loaded_bytes` before the
+        first conversion; `seconds` and `hardware`.
     """
     converter = load_converter(checkpoint)
     source, reference = (_syllables(length, seed) for seed, length in enumerate((seconds, 3.0)))
@@ -45,10 +47,44 @@ def measure_speed(checkpoint: Path, seconds: float) -> dict:
         times.append(time.perf_counter() - start)
     return {
         "real_time_factor": float(np.median(times)) / seconds,
+        "stream": measure_stream(converter.model, source, reference),
         "peak_bytes": resident_bytes("VmHWM"),
         "loaded_bytes": loaded,
         "seconds": seconds,
         "hardware": hardware_name(torch.device("cpu")),
+    }
+
+
+@torch.inference_mode()
+def measure_stream(model: torch.nn.Module, source: np.ndarray, reference: np.ndarray) -> dict | None:
+    """Convert a source as it comes from a microphone, and compare the work on each piece with its length.
+
+    Args:
+        model: a `VoiceConverterModel`.
+        source, reference: (samples,).
+
+    Returns:
+        `real_time_factor`; `algorithmic_latency_seconds`, from a sample's arrival to its conversion's departure if
+        nothing took time; `work_seconds_95`, what 95 % of the pieces take at most, which comes on top; `piece_seconds`.
+        None where the model cannot stream.
+    """
+    if model.config.chunk_frames is None:
+        return None
+    prompt = model.make_prompt(torch.from_numpy(reference), "given for this measurement alone")
+    pieces = torch.from_numpy(source).split(round(PIECE_SECONDS * SAMPLING_RATE))
+    model.stream(prompt).push(pieces[0])  # untimed
+    stream, times = model.stream(prompt), []
+    for piece in pieces:
+        start = time.perf_counter()
+        stream.push(piece)
+        times.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    stream.finish()
+    return {
+        "real_time_factor": (sum(times) + time.perf_counter() - start) * SAMPLING_RATE / len(source),
+        "algorithmic_latency_seconds": model.latency_seconds,
+        "work_seconds_95": float(np.quantile(times, 0.95)),
+        "piece_seconds": PIECE_SECONDS,
     }
 
 

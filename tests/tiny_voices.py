@@ -76,6 +76,12 @@ def make_converter(seed: int = 0, **changes) -> VoiceConverterModel:
     return model
 
 
+def make_whole_converter() -> VoiceConverterModel:
+    """One whose content encoder needs the whole recording, so that everything is decoded at once."""
+    encoder = {**TINY["content_config"]["encoder_config"], "chunk_frames": None, "left_chunks": None}
+    return make_converter(content_config=TINY["content_config"] | {"encoder_config": encoder})
+
+
 def make_batch(batch_size: int = 3, frames: int = 31, reference_frames: int = 43, seed: int = 0) -> dict:
     """Segments and references of as many speakers."""
     generator = torch.Generator().manual_seed(seed)

@@ -19,6 +19,7 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.train_scripts.run_folder import write_json
 from antiphon.train_scripts.voice_data import SegmentPicker, VoiceCollator, VoiceSegments, VoiceTable
 
+STEPS, LEARNING_RATE = 200, 2e-4
 BATCH_SIZE = 8
 # A segment takes at most a third of the recording, so that references have room beside it.
 MOST_SEGMENT_FRAMES = 128
@@ -99,8 +100,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("recording", help="an audio file of the voice")
     parser.add_argument("--consent", required=True, help="who allowed that this voice is used, and for what")
     parser.add_argument("--to", required=True, type=Path, help="folder for the converter and the prompt")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.steps < 2:

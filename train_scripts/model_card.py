@@ -6,7 +6,7 @@ A new task needs one entry in `TASKS`; the tests run its snippet as printed.
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -367,7 +367,24 @@ def _cost(run: TrainedRun) -> str:
         if factor := row.get("speed", {}).get("real_time_factor"):
             where = row["conditions"].get("hardware") or "the same hardware"
             parts.append(f"Inference ({row['benchmark']}): real-time factor {factor:.3g} on {_one_line(where)}.")
+        if apart := row.get("speed", {}).get("apart"):
+            parts.append(_cost_apart(apart))
     return "\n\n".join(parts)
+
+
+def _cost_apart(apart: Mapping) -> str:
+    """What a process with nothing else in it needs, and a stream."""
+    text = (
+        f"Alone in a process, on {apart['seconds']:g} s of audio: real-time factor {apart['real_time_factor']:.3g}, "
+        f"{apart['peak_bytes'] / 1e6:.0f} MB at its peak."
+    )
+    if stream := apart.get("stream"):
+        text += (
+            f" As a stream in pieces of {1000 * stream['piece_seconds']:.0f} ms: real-time factor "
+            f"{stream['real_time_factor']:.3g}, {1000 * stream['algorithmic_latency_seconds']:.0f} ms of latency and "
+            f"up to {1000 * stream['work_seconds_95']:.0f} ms of work on 95 % of the pieces."
+        )
+    return text
 
 
 def _citation(run: TrainedRun, title: str, repository_url: str | None) -> str:

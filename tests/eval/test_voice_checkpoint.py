@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from small_voices import JUDGES, LoudnessRecogniser, SpectrumJudge, small_pairs, small_voices
-from tiny_voices import make_converter
+from tiny_voices import make_converter, make_whole_converter
 
 from antiphon.eval import benchmark_voice_conversion as benchmark
 from antiphon.eval.conditions import file_sha256
@@ -14,7 +15,7 @@ from antiphon.eval.voice_items import Conversions
 from antiphon.eval.voice_judges import SpeakerEncoderJudge, checkpoint_name
 from antiphon.eval.voice_panel import Judges, known_judges
 from antiphon.eval.voice_parts import part_baselines
-from antiphon.eval.voice_speed import measure_speed
+from antiphon.eval.voice_speed import measure_speed, measure_stream
 from antiphon.eval.voice_systems import UnchangedInput
 
 
@@ -110,3 +111,11 @@ def test_speed_is_measured(checkpoint):
     assert measured["real_time_factor"] > 0
     assert measured["peak_bytes"] >= measured["loaded_bytes"] > 0
     assert measured["seconds"] == 0.6
+    stream = measured["stream"]
+    assert stream["real_time_factor"] > 0
+    assert stream["work_seconds_95"] <= stream["real_time_factor"] * 0.6
+    assert stream["algorithmic_latency_seconds"] == pytest.approx(make_converter().latency_seconds)
+
+
+def test_what_needs_the_whole_source_has_no_stream():
+    assert measure_stream(make_whole_converter(), np.zeros(8000, np.float32), np.zeros(8000, np.float32)) is None

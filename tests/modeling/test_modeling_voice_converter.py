@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from tiny_voices import TINY, make_batch, make_converter, voice
+from tiny_voices import TINY, make_batch, make_converter, make_whole_converter, voice
 
 from antiphon.modeling import VoiceConverterConfig, VoiceConverterModel
 from antiphon.modeling.layers_voice_decoder import ReferenceMemory, frame_energy, relative_octaves
@@ -24,12 +24,6 @@ PHASE_ERROR = 1e-3
 @pytest.fixture(scope="module", params=DECODERS)
 def model(request):
     return make_converter(decoder=request.param)
-
-
-def make_whole_converter():
-    """One whose content encoder needs the whole recording, so that everything is decoded at once."""
-    encoder = {**TINY["content_config"]["encoder_config"], "chunk_frames": None, "left_chunks": None}
-    return make_converter(content_config=TINY["content_config"] | {"encoder_config": encoder})
 
 
 def features_of(model, source, reference=REFERENCE, **options):

@@ -2,13 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from small_voices import JUDGES, LoudnessRecogniser, SpectrumJudge, small_pairs, small_voices
 from tiny_voices import SAMPLING_RATE, make_converter, voice
 
+from antiphon.eval.result_rows import read_row
+from antiphon.eval.voice_items import Conversions
+from antiphon.eval.voice_panel import Judges
 from antiphon.modeling import VoiceConverterModel, VoicePrompt
 from antiphon.train_scripts import finetune_voice as script
+from antiphon.train_scripts import measure_finetuning as measurement
 
 
 @pytest.fixture
@@ -68,3 +74,41 @@ def test_a_missing_recording_is_told(files):
     given[1] = str(files / "nothing.wav")
     with pytest.raises(SystemExit, match=r"nothing\.wav"):
         script.main(given)
+
+
+def test_a_measurement_fits_once_for_each_reference(monkeypatch):
+    fits = []
+    monkeypatch.setattr(measurement, "finetune", lambda model, prompt, **options: fits.append(options))
+    model = make_converter()
+    fitted = measurement.FittedConverter(model, steps=3)
+    source, reference, other = (voice(pitch, 0.8).numpy() for pitch in (110.0, 180.0, 200.0))
+    first = fitted.convert(source, reference)
+    fitted.convert(source[::-1].copy(), reference)
+    assert np.array_equal(first, fitted.convert(source, reference))
+    assert fits == [{"steps": 3}]
+    fitted.convert(source, other)
+    assert len(fits) == 2
+
+
+def test_fitting_is_measured_beside_the_converter_as_it_was(monkeypatch, tmp_path):
+    pytest.importorskip("pyworld", reason=JUDGES)
+    checkpoint = tmp_path / "run" / "checkpoint"
+    make_converter().save_pretrained(checkpoint)
+    pairs = small_pairs().head(2)
+    asked = []
+    monkeypatch.setattr(
+        measurement, "load_conversions", lambda *which: asked.append(which) or Conversions(pairs, small_voices())
+    )
+    monkeypatch.setattr(
+        measurement,
+        "load_judges",
+        lambda with_quality: Judges(SpectrumJudge(), LoudnessRecogniser(), cache=tmp_path / "cache"),
+    )
+    measurement.main([str(checkpoint), "--steps", "2", "--learning-rate", "1e-2", "--quick"])
+    assert asked == [(True, None, "validation")]
+    [path] = (tmp_path / "run" / "results").glob("*.json")
+    row = read_row(path)
+    assert set(row["baselines"]) == {"without_finetuning", "unchanged_input"}
+    before = row["baselines"]["without_finetuning"]["metrics"]["source_similarity"]["value"]
+    assert row["metrics"]["source_similarity"]["value"] != before
+    assert (row["system"], row["dataset"]["split"]) == ("2 steps at 0.01", "validation quick")
