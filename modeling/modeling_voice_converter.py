@@ -323,7 +323,8 @@ class VoiceConverterModel(PreTrainedModel):
         Args:
             prompt: The voice to convert to.
             source: The voice to convert from, whose median pitch and level are then known from the start; without it
-                they are followed, and the first second may be off. A strength below 1 needs it.
+                they are followed, and the first second may be off. A strength below 1 needs it, and so does
+                `config.detail_share`, which keeps words.
             pitch_shift_semitones, strength: As in `convert`.
 
         Raises:
@@ -334,7 +335,10 @@ class VoiceConverterModel(PreTrainedModel):
                 "`chunk_frames` of the content encoder is None: it needs the whole recording; use `convert`, or a "
                 "converter whose content encoder was trained in chunks."
             )
-        known = None if source is None else SourceStatistics(source.f0_median_hz, source.level_dbfs)
+        known = None
+        if source is not None:
+            own_voice = source.speaker_embeddings[None].to(self.device)
+            known = SourceStatistics(source.f0_median_hz, source.level_dbfs, own_voice)
         return self._open(prompt, source, known, pitch_shift_semitones, strength, is_whole=False)
 
     @torch.no_grad()
@@ -382,11 +386,14 @@ class VoiceConverterModel(PreTrainedModel):
 
     @torch.no_grad()
     def describe_source(self, source: torch.Tensor) -> SourceStatistics:
-        """Median pitch and level of a whole source (samples,)."""
-        source = source.to(self.device)
+        """Median pitch and level of a whole source (samples,), and whose voice it is, if it is long enough to tell."""
+        source, rate = source.to(self.device), self.config.sampling_rate
         level = level_dbfs(source)
-        f0 = self.pitch_tracker((source * 10 ** ((self.config.level_dbfs - level) / 20))[None])
-        return SourceStatistics(float(median_f0(f0)[0]), level)
+        levelled = (source * 10 ** ((self.config.level_dbfs - level) / 20))[None]
+        voice = None
+        if len(source) >= SHORTEST_REFERENCE_SECONDS * rate:
+            voice = self._embed(self.mel(levelled[:, : round(self.config.max_reference_seconds * rate)]))
+        return SourceStatistics(float(median_f0(self.pitch_tracker(levelled))[0]), level, voice)
 
     # ------------------------------------------------------------ what follows from the parts
 
