@@ -135,11 +135,16 @@ def _worst_table(caption: str, items: pd.DataFrame) -> Table:
             str(item["item_id"]),
             _value(item, "", "similarity"),
             _value(item, "", "wer"),
-            item["hypothesis"] or "",
+            _recognised(item) or "",
         ]
         for _, item in items.iterrows()
     ]
     return Table(caption, ["conversion", "similarity", "WER", "recognised"], lines)
+
+
+def _recognised(item: pd.Series) -> str | None:
+    """What was recognised; None where nothing was asked, which a table from a file holds as NaN."""
+    return None if pd.isna(item["hypothesis"]) else item["hypothesis"]
 
 
 def _headline(item: pd.Series) -> str:
@@ -161,8 +166,8 @@ def _conversion(item: pd.Series, index: int, audio: Path | None, with_players: b
     shown = [name for name in SHOWN_METRICS if METRIC_COLUMNS[name][0] in item]
     lines = [[name, *(_value(item, prefix, metric) for metric in shown)] for name, prefix in systems.items()]
     yield Table(f"Figures of {item['item_id']}", ["", *shown], lines)
-    if item["reference"] and item["hypothesis"] is not None:
-        yield Alignment("Word by word", align(item["reference"].split(), item["hypothesis"].split()))
+    if item["reference"] and _recognised(item) is not None:
+        yield Alignment("Word by word", align(item["reference"].split(), _recognised(item).split()))
     if audio is None:
         return
     waveforms = {name: read_audio(audio_path(audio, index, name))[0] for name in HEARD}

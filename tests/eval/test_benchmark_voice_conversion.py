@@ -189,6 +189,15 @@ def test_what_a_system_says_is_escaped(measured):
     assert "<script>" not in page
 
 
+def test_words_that_nobody_was_asked_for_are_left_blank(measured):
+    """As a table from a file holds them."""
+    folder, row = measured
+    items = pd.read_parquet(items_path(folder / "results", "vowels_whisper"))
+    items["hypothesis"] = [np.nan, *items["hypothesis"][1:]]
+    report = voice_report.build_voice_report(row, items, None)
+    assert "nan" not in voice_report.render_html(report)
+
+
 class Unreliable:
     """After a first call raises, falls short, is not finite and is silent; then it shouts."""
 
