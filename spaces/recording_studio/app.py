@@ -16,7 +16,7 @@ import gradio as gr
 from export import LAYOUTS
 from pages import format_minutes
 from prompts import OWN_LISTS, PromptError, merge, read_list
-from session import PROMPTS, Session, SessionError
+from session import PROMPTS, TABLE, Session, SessionError
 from studio import ALL, KEEP, Studio
 from takes import MAX_SECONDS
 
@@ -96,7 +96,7 @@ def describe(session: Session) -> str:
     ]
     if strays := session.strays:
         names = ", ".join(path.name for path in strays[:5]) + (", …" if len(strays) > 5 else "")
-        lines.append(f"{len(strays)} sounds are in no table, so that nobody will read them: {names}")
+        lines.append(f"sounds that {TABLE} does not list, left as they are: {len(strays)} ({names})")
     return "\n".join(lines)
 
 

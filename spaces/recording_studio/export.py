@@ -74,16 +74,17 @@ def export_to_folder(files: Iterator[tuple[str, bytes]], target: Path) -> int:
     if target.exists():
         raise ExportError(f"{target} exists already; name a new folder.")
     part, count = target.with_name(target.name + PART), -1  # the table is no sound
+    shutil.rmtree(part, ignore_errors=True)
     try:
-        shutil.rmtree(part, ignore_errors=True)
         for name, content in files:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).write_bytes(content)
             count += 1
         part.rename(target)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise ExportError(f"{target} cannot be written: {error.strerror}; choose another folder.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return count
 
 
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ExportError, SessionError) as error:
         print(f"export.py: error: {error}", file=sys.stderr)
         return 1
-    print(f"{count} takes in {options.target}")
+    print(f"takes in {options.target}: {count}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the buttons of the page do. Nothing of a session lives in the page: it only knows which prompt it shows."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,12 +106,11 @@ class Studio:
             num_new = self.session.add_prompts(prompts)
         except ERRORS as error:
             return draw_notice(str(error), is_refusal=True), gr.skip(), gr.skip()
-        known = len(prompts) - num_new
-        notice = f"{num_new} prompts were added" + (f", {known} were there already." if known else ".")
+        notice = f"New prompts: {num_new}; there already: {len(prompts) - num_new}."
         return draw_notice(notice), gr.Dropdown(choices=self.views), self._progress()
 
-    def export(self, layout: str) -> tuple:
-        """The takes of this speaker as an archive: notice and file."""
+    def export(self, layout: str) -> Iterator[tuple]:
+        """The takes of this speaker as an archive: yields notice and file."""
         session = self.session
         # The page copies the file, after which the folder goes.
         with tempfile.TemporaryDirectory() as folder:
@@ -120,8 +119,9 @@ class Studio:
                 rows = choose_rows(list(session.takes.values()), layout, session.speaker)
                 export_to_zip(exported_files(session.folder, rows, layout), path)
             except ERRORS as error:
-                return draw_notice(str(error), is_refusal=True), gr.File(None, visible=False)
-            return draw_notice(f"{len(rows)} takes are ready to be fetched."), gr.File(str(path), visible=True)
+                yield draw_notice(str(error), is_refusal=True), gr.File(None, visible=False)
+                return
+            yield draw_notice(f"Ready to be fetched; takes: {len(rows)}."), gr.File(str(path), visible=True)
 
     def _chosen(self, view: str) -> list[Prompt]:
         takes = self.session.takes
