@@ -23,6 +23,7 @@ from takes import MAX_SECONDS
 HERE = Path(__file__).resolve().parent
 MAX_MEGABYTES = 25  # a minute of two channels at 96 kHz
 MAX_WAITING = 16
+NARROW = 150  # pixels: two buttons stand side by side on a telephone
 # Recordings that were not kept are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
 DEFAULT_LICENSE = "all rights reserved"
@@ -112,10 +113,10 @@ def build_page(studio: Studio) -> gr.Blocks:
             editable=False,
         )  # fmt: skip
         with gr.Row():
-            back = gr.Button("Back", elem_id="back")
-            again = gr.Button("Record again", elem_id="again", interactive=False)
-            keep = gr.Button(KEEP, variant="primary", elem_id="keep", interactive=False)
-            on = gr.Button("Skip", elem_id="on")
+            back = gr.Button("Back", elem_id="back", min_width=NARROW)
+            again = gr.Button("Record again", elem_id="again", min_width=NARROW, interactive=False)
+            keep = gr.Button(KEEP, variant="primary", elem_id="keep", min_width=NARROW, interactive=False)
+            on = gr.Button("Skip", elem_id="on", min_width=NARROW)
         notice = gr.HTML(elem_id="notice", padding=False)
         verdict = gr.HTML(elem_id="verdict", padding=False)
         kept = gr.Audio(label="Kept take", elem_id="kept", interactive=False, visible=False, buttons=[])

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from spelling import normalise
 HERE = Path(__file__).resolve().parent
 OWN_LISTS = (HERE / "sentences.txt", HERE / "phrases.txt")
 COLUMNS = ("text", "normalised_text", "list")
-MAX_BYTES = 2_000_000
+MAX_BYTES = 4_000_000
 MAX_PROMPTS = 20_000
 # What is longer takes more than a minute to read, which no take may last.
 MAX_CHARACTERS = 600
+MAX_NAME_LENGTH = 60
 
 
 class PromptError(ValueError):
@@ -37,18 +38,16 @@ class Prompt:
     list_name: str
 
 
-def read_list(path: Path, name: str | None = None) -> list[Prompt]:
+def read_list(path: Path) -> list[Prompt]:
     """Reads a list: a text file with a prompt a line, or a CSV with the column `text`, and `normalised_text` and `list`
     if it likes. Texts that come twice come once.
 
     Args:
-        path: Ends in .csv, or is read as text; UTF-8.
-        name: Of the list, for CSV without that column; by default the file's.
+        path: Ends in .csv, or is read as text; UTF-8. Lists are named as the file where no column `list` names them.
 
     Raises:
         PromptError: There is no such file, it is no text, too large or empty, or a prompt cannot be used.
     """
-    name = " ".join((name or path.stem).split())[:60] or "list"
     content = _read_text(path)
     lines = _csv_rows(content, path.name) if path.suffix.lower() == ".csv" else _text_rows(content)
     prompts = {}
@@ -57,11 +56,10 @@ def read_list(path: Path, name: str | None = None) -> list[Prompt]:
         _check(text, f"{path.name}, line {row}")
         normalised = " ".join((cells.get("normalised_text") or "").split()) or normalise(text)
         _check(normalised, f"{path.name}, line {row}")
-        prompts.setdefault(text, Prompt(text, normalised, cells.get("list") or name))
+        prompts.setdefault(text, Prompt(text, normalised, _list_name(cells.get("list") or path.stem)))
     if not prompts:
         raise PromptError(f"{path.name} holds no prompts; write one a line.")
-    if len(prompts) > MAX_PROMPTS:
-        raise PromptError(f"{path.name} holds {len(prompts)} prompts, at most {MAX_PROMPTS} are taken; split it.")
+    _check_number(len(prompts))
     return list(prompts.values())
 
 
@@ -73,9 +71,19 @@ def merge(first: Iterable[Prompt], more: Iterable[Prompt]) -> list[Prompt]:
     return list(merged.values())
 
 
-def to_table(prompts: Iterable[Prompt]) -> bytes:
-    """The prompts as a CSV that `read_list` reads again."""
-    return to_csv(COLUMNS, map(astuple, prompts))
+def to_table(prompts: Sequence[Prompt]) -> bytes:
+    """The prompts as a CSV that `read_list` reads again.
+
+    Raises:
+        PromptError: They are too many for that.
+    """
+    _check_number(len(prompts))
+    table = to_csv(COLUMNS, map(astuple, prompts))
+    if len(table) > MAX_BYTES:
+        raise PromptError(
+            f"All prompts together would fill more than {MAX_BYTES // 1_000_000} MB; take a shorter list."
+        )
+    return table
 
 
 def _read_text(path: Path) -> str:
@@ -102,6 +110,16 @@ def _csv_rows(content: str, name: str) -> list[tuple[int, dict]]:
     if "text" not in (reader.fieldnames or ()):
         raise PromptError(f"{name} has no column `text`; name the column that holds the prompts so.")
     return rows
+
+
+def _list_name(written: str) -> str:
+    printable = "".join(character if character.isprintable() else " " for character in written)
+    return " ".join(printable.split())[:MAX_NAME_LENGTH].rstrip() or "list"
+
+
+def _check_number(number: int) -> None:
+    if number > MAX_PROMPTS:
+        raise PromptError(f"There would be {number} prompts, at most {MAX_PROMPTS} are taken; take a shorter list.")
 
 
 def _check(text: str, where: str) -> None:

@@ -143,6 +143,7 @@ class Session:
         """Adds a list, and returns how many of its texts are new.
 
         Raises:
+            PromptError: They would be too many.
             SessionError: The folder cannot be written; it is as before.
         """
         with self._lock:
@@ -172,19 +173,7 @@ class Session:
                     "This text was recorded in another window meanwhile; listen to that take, and keep yours once more "
                     "if it should replace it."
                 )
-            row = Row(
-                file_name=self._next_name(),
-                text=prompt.text,
-                speaker_id=self.speaker,
-                duration_seconds=f"{take.seconds:.3f}",
-                split=split_of(prompt.normalised_text),
-                source=self.source,
-                license=self.license,
-                normalised_text=prompt.normalised_text,
-                prompt_list=prompt.list_name,
-                problems=" ".join(problem.name for problem in problems),
-                recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+            row = self._new_row(prompt, take, problems)
             rows = [row if other is former else other for other in self._rows] if former else [*self._rows, row]
             try:
                 write_whole(self.folder / row.file_name, encode_wav(take))
@@ -197,6 +186,21 @@ class Session:
                 _remove(self.folder / former.file_name)
         return row
 
+    def _new_row(self, prompt: Prompt, take: Take, problems: Iterable[Problem]) -> Row:
+        return Row(
+            file_name=self._next_name(),
+            text=prompt.text,
+            speaker_id=self.speaker,
+            duration_seconds=f"{take.seconds:.3f}",
+            split=split_of(prompt.normalised_text),
+            source=self.source,
+            license=self.license,
+            normalised_text=prompt.normalised_text,
+            prompt_list=prompt.list_name,
+            problems=" ".join(problem.name for problem in problems),
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
     def _go_back(self, row: Row) -> None:
         # Only the table on the disk tells whether it was replaced before the error came.
         with contextlib.suppress(SessionError):
@@ -207,7 +211,7 @@ class Session:
     def _next_name(self) -> str:
         # Never a name that was used: what a killed process left over is nobody's to overwrite.
         own = re.compile(rf"{self.speaker}-(\d{{5,}})\.wav")
-        found = (own.fullmatch(path.name) for path in (self.folder / SOUNDS).iterdir())
+        found = (own.fullmatch(path.name) for path in (self.folder / SOUNDS).glob("*.wav"))
         number = max((int(match[1]) for match in found if match), default=0) + 1
         return f"{SOUNDS}/{self.speaker}-{number:05d}.wav"
 

@@ -8,7 +8,7 @@
     devices.getUserMedia = (wishes) =>
       ask(wishes?.audio ? { ...wishes, audio: { ...(wishes.audio === true ? {} : wishes.audio), ...plain } } : wishes);
   }
-  // Without loss where the browser can; others encode, most as Opus.
+  // Without loss where the browser can; otherwise it encodes, mostly as Opus.
   const lossless = "audio/webm;codecs=pcm";
   if (window.MediaRecorder?.isTypeSupported(lossless)) {
     const Recorder = window.MediaRecorder;

@@ -10,12 +10,12 @@ import soundfile
 from export import ExportError, choose_rows, export_to_zip, exported_files
 from pages import draw_notice, draw_progress, draw_prompt, draw_verdict
 from prompts import Prompt, PromptError, read_list
-from session import ConflictError, Row, Session, SessionError
+from session import ConflictError, Session, SessionError
 from takes import TakeError, find_problems, read_take
 
 ALL, MISSING, PROBLEMATIC = "All prompts", "Not recorded yet", "Kept with a problem"
 OF_LIST = "List: "
-KEEP, KEEP_ANYWAY = "Keep and go on", "Keep it all the same"
+KEEP, KEEP_ANYWAY = "Keep", "Keep anyway"
 NO_TAKE = "Record the text first, then keep the take."
 NO_PLACE = "The studio was started anew; load this page again."
 FINISHED = "Every prompt of this choice is recorded. Choose another, import a list, or export your takes."
@@ -68,17 +68,21 @@ class Studio:
 
     def check(self, path: str | None, place: Place | None) -> tuple:
         """What is thought of a new recording: verdict, and the buttons that keep it and record again."""
-        can_repeat = gr.Button(interactive=path is not None)
         if path is None:
-            return "", gr.Button(KEEP, interactive=False), can_repeat
+            return "", gr.Button(KEEP, interactive=False), gr.Button(interactive=False, variant="secondary")
         try:
             prompt = self._prompt(place)
             take = read_take(path)
         except ERRORS as error:
-            return draw_notice(str(error), is_refusal=True), gr.Button(KEEP, interactive=False), can_repeat
+            again = gr.Button(interactive=True, variant="primary")
+            return draw_notice(str(error), is_refusal=True), gr.Button(KEEP, interactive=False), again
         problems = find_problems(take, prompt.normalised_text)
-        label, variant = (KEEP_ANYWAY, "secondary") if problems else (KEEP, "primary")
-        return draw_verdict(take, problems), gr.Button(label, interactive=True, variant=variant), can_repeat
+        if problems:
+            label, of_keep, of_again = KEEP_ANYWAY, "secondary", "primary"
+        else:
+            label, of_keep, of_again = KEEP, "primary", "secondary"
+        keep = gr.Button(label, interactive=True, variant=of_keep)
+        return draw_verdict(take, problems), keep, gr.Button(interactive=True, variant=of_again)
 
     def keep(self, path: str | None, place: Place | None, view: str) -> tuple:
         """Keeps a recording. A first take leads to the next prompt that has none; a better one stays to be heard."""
@@ -154,6 +158,13 @@ class Studio:
     def _show(self, prompt: Prompt, notice: str = "", recording: object = None) -> tuple:
         kept = self.session.takes.get(prompt.text)
         number = self.session.prompts.index(prompt) + 1
+        player = gr.Audio(None, visible=False)
+        if kept is not None:
+            try:
+                samples, sampling_rate = soundfile.read(self.session.folder / kept.file_name, dtype="int16")
+                player = gr.Audio((sampling_rate, samples), visible=True)
+            except soundfile.LibsndfileError:
+                notice = draw_notice(f"{kept.file_name} is damaged; record this text again.", is_refusal=True)
         return (
             Place(prompt.text, kept and kept.file_name),
             notice,
@@ -161,7 +172,7 @@ class Studio:
             draw_prompt(prompt, number, len(self.session.prompts), kept),
             number,
             recording,
-            self._player(kept),
+            player,
         )
 
     def _stay(self, sentence: str, *, is_refusal: bool = False) -> tuple:
@@ -169,9 +180,3 @@ class Studio:
 
     def _progress(self) -> str:
         return draw_progress(self.session.speaker, list(self.session.takes.values()), len(self.session.prompts))
-
-    def _player(self, kept: Row | None) -> gr.Audio:
-        if kept is None:
-            return gr.Audio(None, visible=False)
-        samples, sampling_rate = soundfile.read(self.session.folder / kept.file_name, dtype="int16")
-        return gr.Audio((sampling_rate, samples), visible=True)

@@ -108,7 +108,7 @@ def test_lists_are_read_as_text_and_as_csv(space, tmp_path):
         ("a.txt", b"ok\na\x07b", "line 2 holds .* control character"),
         ("a.txt", b"ok\n...", "line 2 holds nothing to read"),
         ("a.txt", b"x" * 601, "line 1 has 601 characters, expected 1 to 600"),
-        ("a.txt", b"x\n" * 1_000_001, "larger than 2 MB"),
+        ("a.txt", b"x\n" * 2_000_001, "larger than 4 MB"),
         ("a.csv", b"words\nhello", "no column `text`"),
         ("a.csv", b'text\n"hello', "save it as CSV"),
         ("a.csv", b"text,other\n,1", "line 2 has 0 characters"),
@@ -118,6 +118,20 @@ def test_bad_lists_are_told_in_one_sentence(space, tmp_path, name, content, sent
     (tmp_path / name).write_bytes(content)
     with pytest.raises(space("prompts").PromptError, match=sentence):
         space("prompts").read_list(tmp_path / name)
+
+
+def test_what_is_stored_can_be_read_again(space, open_session, tmp_path, monkeypatch):
+    prompts = space("prompts")
+    monkeypatch.setattr(prompts, "MAX_PROMPTS", 3)
+    session = open_session("first", "second")
+    with pytest.raises(prompts.PromptError, match="There would be 4 prompts, at most 3"):
+        session.add_prompts(prompts_of(space, "third", "fourth"))
+    monkeypatch.setattr(prompts, "MAX_BYTES", 80)
+    with pytest.raises(prompts.PromptError, match="All prompts together would fill more than"):
+        session.add_prompts(prompts_of(space, "third and the last"))
+    assert [prompt.text for prompt in open_session("second").prompts] == ["first", "second"]
+    (tmp_path / "named.csv").write_text('text,list\nhello,"a\nname\x07 of a list"\nbye,\n')
+    assert [prompt.list_name for prompt in prompts.read_list(tmp_path / "named.csv")] == ["a name of a list", "named"]
 
 
 def test_a_missing_list_is_told(space, tmp_path):
@@ -693,11 +707,11 @@ def test_takes_lead_on_to_what_is_missing(studio, open_session, tmp_path):
     shown = page.go_to(2)
     verdict, button, again = page.check(path, shown[0])
     assert "A good take" in verdict
-    assert (button.value, button.interactive, again.interactive) == (studio.KEEP, True, True)
+    assert (button.value, button.variant, again.variant) == (studio.KEEP, "primary", "secondary")
     after = page.keep(path, shown[0], studio.ALL)
     assert place_of(after) == "three"
-    _, button, _ = page.check(path, after[0])
-    assert button.value == studio.KEEP_ANYWAY
+    _, button, again = page.check(path, after[0])
+    assert (button.value, button.variant, again.variant) == (studio.KEEP_ANYWAY, "secondary", "primary")
     after = page.keep(path, after[0], studio.ALL)
     assert place_of(after) == "one"
     assert "with a problem" in after[2]
@@ -719,6 +733,16 @@ def test_a_take_of_another_window_is_shown_before_it_is_replaced(studio, open_se
     assert "in another window" in refused[1]
     assert refused[0].kept == "wavs/me-00001.wav"
     assert "replaced the former" in page.keep(path, refused[0], studio.ALL)[1]
+
+
+def test_a_damaged_take_is_told_and_can_be_recorded_again(studio, open_session, tmp_path):
+    path = str(write(tmp_path / "take.wav", speech()))
+    page = studio.Studio(open_session("one", "two"))
+    page.keep(path, page.begin(studio.ALL)[0], studio.ALL)
+    (page.session.folder / "wavs" / "me-00001.wav").write_bytes(b"damaged")
+    shown = page.go_to(1)
+    assert "wavs/me-00001.wav is damaged; record this text again" in shown[1]
+    assert "replaced the former" in page.keep(path, shown[0], studio.ALL)[1]
 
 
 def test_a_recording_that_is_no_take_cannot_be_kept(studio, open_session, tmp_path):
