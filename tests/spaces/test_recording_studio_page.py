@@ -257,7 +257,7 @@ def test_a_list_is_imported_and_takes_are_exported_to_no_stranger(browser, tmp_p
         wait_for_text(page, "#import-notice", "New prompts: 1; there already: 0.")
         wait_for_text(page, "#progress", "1 of 4 prompts")
         page.get_by_label("Prompts to go through").click()
-        page.get_by_role("option", name=f"List: {HOSTILE}").click()
+        page.get_by_role("option", name="List: <img").click()  # names are cut
         wait_for_text(page, "#prompt .prompt", "A fourth, longer text")
         assert page.locator("img[src=x]").count() == 0
         assert page.title() == "Recording studio"
@@ -272,7 +272,7 @@ def test_a_list_is_imported_and_takes_are_exported_to_no_stranger(browser, tmp_p
         with zipfile.ZipFile(download.value.path()) as archive:
             assert "ana-maria-ljspeech/wavs/ana-maria-00001.wav" in archive.namelist()
         with pytest.raises(urllib.error.HTTPError, match="413"):
-            send(address, 26_000_000)
+            send(address, 25 * 2**20 + 1)
         for name in ("metadata.csv", "wavs/ana-maria-00001.wav"):
             with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
                 urllib.request.urlopen(f"{address}/gradio_api/file={tmp_path / 'takes' / name}", timeout=60)
