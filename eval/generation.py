@@ -74,4 +74,4 @@ def _generate(model, processor, features, **options) -> list[tuple[list[int], st
     special = set(processor.tokenizer.all_special_ids)
     sequences = model.generate(input_features=features, do_sample=False, num_beams=1, **options).tolist()
     kept = [[token for token in sequence if token not in special] for sequence in sequences]
-    return [(tokens, processor.tokenizer.decode(tokens)) for tokens in kept]
+    return [(tokens, processor.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in kept]

@@ -1,7 +1,9 @@
 """A tiny Whisper with random weights and a tokenizer of bytes, made without a network; it hears two seconds."""
 
+import importlib.util
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -15,6 +17,9 @@ from transformers import (
 
 SAMPLING_RATE = 16_000
 WINDOW_SECONDS = 2
+NEEDS_PEFT = pytest.mark.skipif(
+    importlib.util.find_spec("peft") is None, reason="peft is not installed: pip install antiphon[lora]"
+)
 # Whisper's own order: a language's token is found by its place after <|startoftranscript|>.
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|zh|>", "<|de|>", "<|translate|>", "<|transcribe|>",
