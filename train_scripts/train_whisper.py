@@ -183,6 +183,20 @@ def set_language(
     settings.forced_decoder_ids = None
 
 
+def load_sides(
+    recipe: dict, processor: WhisperProcessor, *, max_tokens: int, batch_size: int
+) -> tuple[WhisperDataset, WhisperDataset]:
+    """The utterances to train on, augmented and in batches, and those to validate on."""
+    data, seed = recipe["data"], recipe["run"]["seed"]
+    options = {"max_tokens": max_tokens, "max_seconds": data["max_seconds"], "resample": data["resample"], "seed": seed}
+    augmentation = None
+    if data["augmentation"]:
+        augmentation = WaveformAugmentation.from_config(data["augmentation"], SAMPLING_RATE)
+    train_rows, validation_rows = (load_sources(data[side], f"data.{side}") for side in ("train", "validation"))
+    train_set = WhisperDataset(train_rows, processor, augmentation=augmentation, batch_size=batch_size, **options)
+    return train_set, WhisperDataset(validation_rows, processor, **options)
+
+
 def error_rates(prediction, tokenizer, normalize: Callable[[str], str], metric) -> dict[str, float]:
     """WER and CER of a validation pass, decoded greedily without a guard, and the share of items that loop."""
     special = set(tokenizer.all_special_ids)
@@ -205,7 +219,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         recipe: As `resolve` returns it.
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
-    data, run_options = recipe["data"], recipe["run"]
+    seed, start = recipe["run"]["seed"], recipe["run"]["initialize_from"]
     run = open_run(recipe)
     if run.is_trained:
         return run
@@ -218,25 +232,15 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         predict_with_generate=True,
         label_names=["labels"],  # not to be seen in the signature of a model with LoRA
     )
-    set_seed(run_options["seed"])
+    set_seed(seed)
 
     model, processor = load_whisper(recipe)
-    sources = load_sources(data["train"], "data.train")
-    dataset = partial(
-        WhisperDataset,
-        processor=processor,
+    train_set, validation_set = load_sides(
+        recipe,
+        processor,
         max_tokens=model.config.max_target_positions,
-        max_seconds=data["max_seconds"],
-        resample=data["resample"],
-        seed=run_options["seed"],
-    )
-    augmentation = data["augmentation"]
-    train_set = dataset(
-        sources,
-        augmentation=WaveformAugmentation.from_config(augmentation, SAMPLING_RATE) if augmentation else None,
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
-    validation_set = dataset(load_sources(data["validation"], "data.validation"))
     needed = memory(recipe, model.config, text_tokens=max(map(len, train_set.labels)))
     if recipe["model"]["lora"]:
         model = add_lora(model, recipe["model"]["lora"])
@@ -244,10 +248,10 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         learned = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         print(f"{model.num_parameters():,} parameters, of which {learned:,} learn; on each device about {needed}")
         print(f"training: {train_set.dropped}\nvalidation: {validation_set.dropped}", flush=True)
-        told = describe_parts(describe_sources(train_set.corpus), [run_options["initialize_from"]])
+        told = describe_parts(describe_sources(train_set.corpus), [start])
         write_json(run.path / "training_data.json", told)
 
-    patience = run_options["early_stopping_patience"]
+    patience = recipe["run"]["early_stopping_patience"]
     normalize, _ = text_normalizer(processor.tokenizer)
     trainer = Seq2SeqTrainer(
         model=model,
@@ -265,18 +269,9 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         if trainer.is_world_process_zero():
             # Without the autocast of training, whose rounding would drown what a merge changes.
             best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-            save_checked(
-                best,
-                processor,
-                run,
-                partial(
-                    answers,
-                    processor=processor,
-                    dataset=validation_set,
-                    num_items=run_options["check_items"],
-                    seed=run_options["seed"],
-                ),
-            )
+            items = recipe["run"]["check_items"]
+            answer = partial(answers, processor=processor, dataset=validation_set, num_items=items, seed=seed)
+            save_checked(best, processor, run, answer)
     return run
 
 

@@ -19,13 +19,15 @@ def complete_lora(options: dict | None) -> dict | None:
     """Fills in a recipe's `model.lora`; None asks for all weights to learn.
 
     Raises:
-        RecipeError: for an unknown key, a rank that is none, or where peft is not installed.
+        RecipeError: for an unknown key, a value that is of the wrong kind, or where peft is not installed.
     """
     if options is None:
         return None
     lora = with_defaults(options, LORA_DEFAULTS, "`model.lora`")
     if not isinstance(lora["r"], int) or lora["r"] < 1:
         raise RecipeError(f"`model.lora.r` is {lora['r']!r} but must be a whole number of 1 or more.")
+    if not isinstance(lora["target_modules"], list):
+        raise RecipeError(f"`model.lora.target_modules` is {lora['target_modules']!r} but must be a list of layers.")
     if importlib.util.find_spec("peft") is None:
         raise RecipeError("`model.lora` needs peft; pip install 'antiphon[lora]', or set it to null.")
     return lora
@@ -42,7 +44,7 @@ def add_lora(model: WhisperForConditionalGeneration, lora: dict):
         The `peft.PeftModel` around it.
 
     Raises:
-        RecipeError: where no layer has such a name.
+        RecipeError: where no layer has such a name, or peft refuses a value.
 
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", equation 3.
     """
@@ -57,7 +59,7 @@ def add_lora(model: WhisperForConditionalGeneration, lora: dict):
     )
     try:
         return get_peft_model(model, config)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"`model.lora` cannot be used: {error}") from error
 
 

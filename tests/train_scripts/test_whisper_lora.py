@@ -75,6 +75,7 @@ def test_a_changed_wer_or_broken_numbers_are_refused(adapted, broken):
     [
         ({"rank": 4}, "`rank` is not a key of `model.lora`"),
         ({"r": 0}, "`model.lora.r` is 0 but must be a whole number"),
+        ({"target_modules": "q_proj"}, "`model.lora.target_modules` is 'q_proj' but must be a list"),
         ({"r": "many"}, "`model.lora.r` is 'many'"),
     ],
 )
