@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
     EarlyStoppingCallback,
@@ -34,12 +35,11 @@ from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
-from antiphon.train_scripts.recognition_data import RecognitionCollator
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_parts, describe_sources, load_sources
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 from antiphon.train_scripts.whisper_answers import answers
-from antiphon.train_scripts.whisper_data import WhisperDataset
+from antiphon.train_scripts.whisper_data import WhisperCollator, WhisperDataset
 from antiphon.train_scripts.whisper_lora import add_lora, complete_lora, merge
 from antiphon.train_scripts.whisper_memory import Memory, estimate_memory, published_config
 
@@ -197,6 +197,20 @@ def load_sides(
     return train_set, WhisperDataset(validation_rows, processor, **options)
 
 
+def token_loss(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy per token of a whole optimiser step, whatever batches and processes it is divided into.
+
+    The Trainer expects that of the model's own loss, which is the mean over its batch: gradients would grow with the
+    number of batches and of processes.
+
+    Args:
+        outputs: With `logits` (batch, tokens, vocabulary).
+        labels: (batch, tokens), -100 where there is none.
+        num_items_in_batch: Labels of the step.
+    """
+    return cross_entropy(outputs["logits"].flatten(0, 1), labels.flatten(), reduction="sum") / num_items_in_batch
+
+
 def error_rates(prediction, tokenizer, normalize: Callable[[str], str], metric) -> dict[str, float]:
     """WER and CER of a validation pass, decoded greedily without a guard, and the share of items that loop."""
     special = set(tokenizer.all_special_ids)
@@ -256,10 +270,11 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     trainer = Seq2SeqTrainer(
         model=model,
         args=arguments,
-        data_collator=RecognitionCollator(processor),
+        data_collator=WhisperCollator(processor, model.config),
         train_dataset=train_set,
         eval_dataset=validation_set,
         processing_class=processor,
+        compute_loss_func=token_loss,
         compute_metrics=partial(
             error_rates, tokenizer=processor.tokenizer, normalize=normalize, metric=load_metric("error_rates")
         ),

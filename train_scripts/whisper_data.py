@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import torch
-from transformers import WhisperProcessor
+from transformers import WhisperConfig, WhisperProcessor
+from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from antiphon.eval.generation import window_seconds
 
 from .recipes import RecipeError
-from .recognition_data import RecognitionDataset
+from .recognition_data import RecognitionCollator, RecognitionDataset
 
 
 @dataclass
@@ -82,3 +83,16 @@ class WhisperDataset(RecognitionDataset):
 
     def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
         return duration_seconds <= self.window
+
+
+@dataclass
+class WhisperCollator(RecognitionCollator):
+    """Makes features, padded labels and what the decoder reads, which a model that sees no labels cannot tell."""
+
+    config: WhisperConfig
+
+    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        batch = super().__call__(items)
+        config = self.config
+        read = shift_tokens_right(batch["labels"], config.pad_token_id, config.decoder_start_token_id)
+        return {**batch, "decoder_input_ids": read}

@@ -27,7 +27,7 @@ class Memory:
         optimizer: The two moments of AdamW.
         casts: Copies of the weights in 16 bits, under mixed precision.
         activations: What the layers keep for the backward pass.
-        logits: Of the text, their logarithms and their gradients.
+        logits: Of the text, the logarithms of their softmax and their gradients, in float32.
     """
 
     weights: int
@@ -96,14 +96,13 @@ def estimate_memory(
         mixed_precision=mixed_precision,
         gradient_checkpointing=gradient_checkpointing,
     )
-    logit_bytes = (2 if mixed_precision else 4) + 4 + 4
     return Memory(
         weights=4 * all_weights,
         gradients=4 * learned,
         optimizer=8 * learned,
         casts=2 * all_weights if mixed_precision else 0,
         activations=batch_size * kept,
-        logits=batch_size * text_tokens * config.vocab_size * logit_bytes,
+        logits=12 * batch_size * text_tokens * config.vocab_size,
     )
 
 

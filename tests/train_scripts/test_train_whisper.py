@@ -172,6 +172,16 @@ def test_gradient_checkpointing_takes_the_same_steps(corpus, checkpoint, tmp_pat
     assert largest_difference(after, weights(other)) < 1e-5
 
 
+def test_a_step_does_not_depend_on_how_it_is_divided(corpus, checkpoint, tmp_path):
+    """Plain gradient descent, since Adam and clipping would hide gradients of a wrong size."""
+    steps = {"max_steps": 4, "learning_rate": 0.1, "warmup_steps": 0, "optim": "sgd", "max_grad_norm": 1e9}
+    whole = train(corpus, checkpoint, tmp_path / "whole", training={**steps, "per_device_train_batch_size": 6})
+    halves = {**steps, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}
+    divided = train(corpus, checkpoint, tmp_path / "divided", training=halves)
+    assert largest_difference(weights(whole), load_file(checkpoint / "model.safetensors")) > 0.01
+    assert largest_difference(weights(whole), weights(divided)) < 1e-5
+
+
 def test_a_frozen_encoder_stays_as_it_is(corpus, checkpoint, tmp_path):
     run = train(corpus, checkpoint, tmp_path / "run", model={"freeze_encoder": True}, training={"warmup_steps": 0})
     before, after = load_file(checkpoint / "model.safetensors"), weights(run)
