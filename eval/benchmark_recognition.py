@@ -14,19 +14,28 @@ if not __package__ and not sys.flags.safe_path:
     del sys.path[0]
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCTC, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModelForCTC,
+    AutoModelForSpeechSeq2Seq,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from antiphon.eval.baselines import EMPTY_TRANSCRIPT, NO_INPUT, best_constant_transcript, strongest_baseline
-from antiphon.eval.conditions import file_sha256, machine_conditions, normalizer_name, records_sha256
+from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
+from antiphon.eval.generation import DECODING, Transcript
 from antiphon.eval.metric_loading import load_metric
 from antiphon.eval.nearest_template import nearest_template_transcripts
 from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
 from antiphon.eval.result_rows import read_row, write_row
 from antiphon.eval.selection import ALL_SPLITS, select_split
+from antiphon.eval.text_normalization import text_normalizer
 from antiphon.eval.transcription import Transcription, transcribe
 from antiphon.processing.corpora import audit_split, decode, item_ids, load_corpus
 
@@ -47,11 +56,13 @@ def benchmark_recognition(
     training_seed: int | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
+    text_like: str | Path | None = None,
 ) -> dict:
     """Measure a checkpoint and write its result row.
 
     Args:
-        checkpoint: folder with `model.safetensors`, configuration, processor and code.
+        checkpoint: folder with `model.safetensors`, configuration, processor and code, of a model with CTC or of one
+            that generates text, such as Whisper.
         test: the items to measure on, as `load_corpus` returns them.
         name: of the benchmark; conditions that must not be mixed (lexicon, split) deserve names of their own.
         corpus, split: what `test` is, for the row.
@@ -65,6 +76,7 @@ def benchmark_recognition(
         training_seed: that the checkpoint was trained with; lets several trainings be pooled into one row.
         device: where the model runs.
         seed: of the bootstrap.
+        text_like: checkpoint whose form of text is scored; rows are compared in one form only. Its own if None.
 
     Returns:
         The row, as written.
@@ -84,14 +96,17 @@ def benchmark_recognition(
             train, test, speaker_dependent=speaker_dependent, allow_near_duplicates=allow_near_duplicates
         )
     num_known = None if audit is None else audit.num_shared_groups
-    processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
-    model = AutoModelForCTC.from_pretrained(checkpoint, trust_remote_code=True).eval().to(device)
+    model, processor = load_recogniser(checkpoint)
+    model = model.to(device)
+    normalize, normalizer_name = text_normalizer(
+        AutoProcessor.from_pretrained(text_like, trust_remote_code=True).tokenizer if text_like else processor.tokenizer
+    )
     references, train_texts, candidates = (
-        [processor.tokenizer.normalize_text(text) for text in given] for given in (texts, train_texts, lexicon)
+        [normalize(text) for text in given] for given in (texts, train_texts, lexicon)
     )
 
     transcription = transcribe(model, processor, test, durations, candidates=sorted(set(candidates)), resample=resample)
-    hypotheses = [processor.tokenizer.normalize_text(text) for text in transcription.texts]
+    hypotheses = [normalize(text) for text in transcription.texts]
     baselines = _baseline_transcripts(train, train_texts, test, processor.feature_extractor.sampling_rate)
     items = score_items(names, test["speaker_id"], references, hypotheses, baselines, durations)
     if training_seed is not None:
@@ -112,10 +127,10 @@ def benchmark_recognition(
             "item_ids_sha256": records_sha256(zip(names)),
             "train_split_sha256": None if train is None else _train_sha256(train, train_texts),
             "group_by": summary["group_by"],
-            "text_normalizer": normalizer_name(processor.tokenizer),
+            "text_normalizer": normalizer_name,
             "sampling_rate": processor.feature_extractor.sampling_rate,
             "resample": resample,
-            "decoding": _decoding_name(candidates),
+            "decoding": DECODING if model.can_generate() else _decoding_name(candidates),
             "judges": [],  # references are typed texts, no model judges
             "audit": None if audit is None else audit.to_dict(),
             "seed": seed,
@@ -123,7 +138,36 @@ def benchmark_recognition(
         },
         "speed": _speed(transcription),
     }
+    if model.can_generate():
+        row["repetition"] = describe_repetition(transcription.transcripts, references, normalize)
     return read_row(write_row(row, items, checkpoint.parent / "results" if out is None else out))
+
+
+def load_recogniser(checkpoint: str | Path) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load a recogniser, whatever it decodes by, in evaluation mode, and its processor."""
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
+    auto = AutoModelForSpeechSeq2Seq if getattr(config, "is_encoder_decoder", False) else AutoModelForCTC
+    model = auto.from_pretrained(checkpoint, trust_remote_code=True).eval()
+    return model, AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+
+
+def describe_repetition(
+    transcripts: Sequence[Transcript], references: Sequence[str], normalize: Callable[[str], str]
+) -> dict:
+    """Say how many items a generating recogniser looped on, and what WER it has without the guard against that.
+
+    Args:
+        transcripts: (items,).
+        references: (items,), normalised.
+        normalize: of transcripts.
+    """
+    unguarded = [normalize(transcript.unguarded_text) for transcript in transcripts]
+    return {
+        "items": len(transcripts),
+        "looped": sum(transcript.looped for transcript in transcripts),
+        "still_loop": sum(transcript.still_loops for transcript in transcripts),
+        "wer_unguarded": load_metric("error_rates").compute(predictions=unguarded, references=references)["wer"],
+    }
 
 
 def _baseline_transcripts(
@@ -228,6 +272,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--allow-near-duplicates", action="store_true", help="accept test recordings that are in training, re-encoded"
     )
     parser.add_argument("--training-seed", type=int, help="seed that the checkpoint was trained with")
+    parser.add_argument(
+        "--text-like", metavar="CHECKPOINT", help="score text in the form of this checkpoint, so that rows compare"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     return parser.parse_args(arguments)
@@ -257,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         training_seed=options.training_seed,
         device=options.device,
         seed=options.seed,
+        text_like=options.text_like,
     )
     print(format_row(row))
 
@@ -279,6 +327,11 @@ def format_row(row: dict) -> str:
         interval = "no interval" if entry["num_groups"] == 1 else f"{entry['low']:.2%} to {entry['high']:.2%}"
         lines.append(
             f"  {metric:<9}{entry['value']:8.2%}  ({interval}); hearing nothing {hearing_nothing[metric]['value']:.2%}"
+        )
+    if repetition := row.get("repetition"):
+        lines.append(
+            f"  loops: {repetition['looped']} of {repetition['items']} items decoded again, {repetition['still_loop']} "
+            f"loop still; WER without that {repetition['wer_unguarded']:.2%}"
         )
     primary = row["primary_metric"]
     for entry in row["baselines"].values():

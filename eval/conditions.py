@@ -157,10 +157,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def normalizer_name(tokenizer) -> str:
-    """Return the name of a tokenizer's text normaliser with a digest of its rules, which travel in `tokenizer.json`."""
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
-    digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
-    return f"{type(tokenizer).__name__}.normalize_text ({digest[:12]})"

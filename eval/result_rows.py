@@ -3,7 +3,7 @@
 A row is the contract between the benchmarks, the publisher, the README table and the Spaces. Its keys: `benchmark`,
 `system` (where a benchmark compares several), `task`, `dataset`, `checkpoint_sha256`, `model`, `metrics`,
 `primary_metric` (the one that decides), `groups`, `baselines`, `claims`, `seeds` (of the trainings), `conditions`,
-`speed`.
+`speed`, and for a recogniser that generates its text `repetition` (how often it looped).
 
 `metrics[name]["columns"]` names the item columns, numerator and denominator, whose sums give its value again; a
 denominator of null counts items. The columns of a baseline begin with its name and a dot. Rows of older versions lack

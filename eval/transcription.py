@@ -1,4 +1,4 @@
-"""Transcribe a corpus with a CTC checkpoint: batches of similar length, greedy or out of a closed list."""
+"""Transcribe a corpus: batches of similar length, greedy or, with a CTC checkpoint, out of a closed list."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from datasets import Dataset
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from antiphon.eval.generation import Transcript, generate_transcripts, window_seconds
 from antiphon.processing.audio_io import read_audio
 
 MAX_BATCH_SECONDS = 120.0  # padding included; bounds memory whatever the utterances' length
@@ -22,15 +23,19 @@ class Transcription:
     """What was recognised and how long it took.
 
     Args:
-        texts: (items,) in the order of the dataset.
+        transcripts: (items,) in the order of the dataset.
         processing_seconds: (batches,) wall time of features, model and decoding; reading files is left out,
             and so is a first untimed call on one item.
         audio_seconds: (batches,) sound in each batch, without padding.
     """
 
-    texts: list[str]
+    transcripts: list[Transcript]
     processing_seconds: list[float]
     audio_seconds: list[float]
+
+    @property
+    def texts(self) -> list[str]:
+        return [transcript.text for transcript in self.transcripts]
 
 
 @torch.inference_mode()
@@ -40,15 +45,24 @@ def transcribe(
     """Transcribe every item of a dataset.
 
     Args:
-        model: a CTC model such as `ConformerForCTC`, on its device, in evaluation mode.
+        model: a CTC model such as `ConformerForCTC`, or one that generates text such as
+            `WhisperForConditionalGeneration`, on its device, in evaluation mode.
         processor: its processor.
         dataset: with a column `audio` of undecoded `{"bytes", "path"}`.
         durations: (items,) seconds, used to put items of similar length together.
         candidates: transcripts of which the likeliest is chosen; greedy decoding if empty.
         resample: whether audio at another rate than the model's is resampled instead of refused.
+
+    Raises:
+        ValueError: for candidates or an item that a generating model cannot do with.
     """
     sampling_rate = processor.feature_extractor.sampling_rate
-    texts = [""] * len(dataset)
+    if model.can_generate():
+        if candidates:
+            raise ValueError("a closed list of transcripts needs a CTC checkpoint; this one writes freely.")
+        # Every item is filled up to the window, whatever its length.
+        durations = np.maximum(durations, window_seconds(processor))
+    transcripts = [None] * len(dataset)
     processing_seconds, audio_seconds = [], []
     with tqdm(total=len(dataset), desc="transcribing", unit="item", disable=None) as progress:
         for batch in length_batches(durations):
@@ -63,13 +77,20 @@ def transcribe(
             decoded = _transcribe_batch(model, processor, waveforms, candidates)
             processing_seconds.append(time.perf_counter() - start)
             audio_seconds.append(sum(map(len, waveforms)) / sampling_rate)
-            for index, text in zip(batch, decoded):
-                texts[index] = text
+            for index, transcript in zip(batch, decoded):
+                transcripts[index] = transcript
             progress.update(len(batch))
-    return Transcription(texts, processing_seconds, audio_seconds)
+    return Transcription(transcripts, processing_seconds, audio_seconds)
 
 
-def _transcribe_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[str]:
+def _transcribe_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[Transcript]:
+    if model.can_generate():
+        return generate_transcripts(model, processor, waveforms)
+    texts = _decode_batch(model, processor, waveforms, candidates)
+    return [Transcript(text, text) for text in texts]
+
+
+def _decode_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[str]:
     sampling_rate = processor.feature_extractor.sampling_rate
     inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)
     output = model(**inputs)

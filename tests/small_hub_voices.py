@@ -1,4 +1,4 @@
-"""VCTK and LibriTTS as small look-alikes, in the layout and with the columns that they have on the Hub."""
+"""VCTK, LibriTTS and Common Voice as small look-alikes, in the layout and with the columns of the Hub."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +47,18 @@ def libritts_files(readers: Sequence[str]) -> dict[str, bytes]:
             sound = {"bytes": encoded(tone(0.1)), "path": f"{name}.wav"}
             rows.append({"audio": sound} | dict(zip(LIBRITTS_COLUMNS, texts)))
         files[f"data/{split}/{split}-00000-of-00001.parquet"] = _parquet(rows)
+    return files
+
+
+def common_voice_files(languages: Sequence[str]) -> dict[str, bytes]:
+    """One MP3 by one client in each split of each language."""
+    files = {}
+    for language in languages:
+        for split in ("train", "validation", "test"):
+            name = f"common_voice_{language}_{split}.mp3"
+            sound = {"bytes": encoded(tone(0.2), "MP3", "MPEG_LAYER_III"), "path": name}
+            row = {"client_id": f"{language}-{split}", "path": name, "audio": sound, "sentence": "हाँ", "up_votes": "2"}
+            files[f"{language}/{split}-00000-of-00001.parquet"] = _parquet([row])
     return files
 
 

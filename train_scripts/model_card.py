@@ -7,7 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -151,6 +151,26 @@ soundfile.write("converted.wav", converted.numpy(), sampling_rate)
     ),
 }
 
+# What is said instead of a recogniser that writes its text token by token, as Whisper does.
+GENERATING = replace(
+    TASKS["automatic-speech-recognition"],
+    purpose="Speech goes in, its words come out, written token by token.",
+    usage="""\
+import soundfile
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+
+processor = AutoProcessor.from_pretrained("MODEL")
+model = AutoModelForSpeechSeq2Seq.from_pretrained("MODEL")
+waveform, sampling_rate = soundfile.read("speech.wav", dtype="float32")
+tokens = model.generate(**processor(audio=waveform, sampling_rate=sampling_rate, return_tensors="pt"))
+print(processor.batch_decode(tokens, skip_special_tokens=True)[0])
+""",
+    limits="It may write words even when nobody speaks, and may say one phrase again and again; the results were "
+    "measured with a guard against such loops, which the program above lacks: it passes `no_repeat_ngram_size=3` to "
+    "`generate` where a transcript looped. Sound beyond its window is not heard. It knows only the language, "
+    "vocabulary, microphones and noise of its training data, and does not tell speakers apart.",
+)
+
 
 def render_card(run: TrainedRun, title: str, model_id: str, license: str, repository_url: str | None = None) -> str:
     """The `README.md` of a published checkpoint, metadata included.
@@ -170,7 +190,7 @@ def render_card(run: TrainedRun, title: str, model_id: str, license: str, reposi
         raise PublishError(
             f"no card text for the task {task!r}; add it to TASKS in model_card.py, beside {', '.join(TASKS)}"
         )
-    text = TASKS[task]
+    text = GENERATING if run.config.get("is_encoder_decoder") else TASKS[task]
     sections = {
         f"# {title}": _what_it_is(run, text),
         "## How to use it": _usage(run, text, model_id),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import datasets
 import numpy as np
 import torch
+from transformers import ProcessorMixin
 
 from antiphon.modeling.layers_subsampling import subsampled_lengths
 from antiphon.modeling.losses_ctc import required_frames
@@ -66,13 +67,14 @@ class RecognitionDataset(torch.utils.data.Dataset):
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.seed = seed
+        self.sampling_rate = processor.feature_extractor.sampling_rate
         self.dropped = Dropped()
         labels = [torch.tensor(ids) for ids in processor.tokenizer(list(corpus["text"]))["input_ids"]]
-        self.min_frames = [int(required_frames(ids[None])) for ids in labels]
         kept = self._usable(labels, np.array(corpus["duration_seconds"]), max_seconds)
+        if not kept:
+            raise RecipeError(f"No utterance is left to use: {self.dropped}.")
         self.corpus = corpus.select(kept)
         self.labels = [labels[index] for index in kept]
-        self.min_frames = [self.min_frames[index] for index in kept]
         self.durations = np.array(self.corpus["duration_seconds"])
         self.set_epoch(0)
 
@@ -85,19 +87,19 @@ class RecognitionDataset(torch.utils.data.Dataset):
                 self.dropped.unknown_symbols += 1
             elif duration > max_seconds:
                 self.dropped.too_long += 1
-            elif self._output_frames(duration) < self.min_frames[index]:
+            elif not self._fits(ids, duration):
                 self.dropped.too_short_for_text += 1
             else:
                 kept.append(index)
         self.dropped.kept = len(kept)
-        if not kept:
-            raise RecipeError(f"No utterance is left to use: {self.dropped}.")
         return kept
 
-    def _output_frames(self, duration_seconds: float) -> int:
+    def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
+        """Whether an utterance has frames enough for its text, whose loss would be infinite otherwise."""
         extractor = self.processor.feature_extractor
         frames = 1 + int(duration_seconds * extractor.sampling_rate) // extractor.hop_length
-        return int(subsampled_lengths(torch.tensor(frames), self.processor.subsampling_factor))
+        outputs = subsampled_lengths(torch.tensor(frames), self.processor.subsampling_factor)
+        return bool(outputs >= required_frames(ids[None]))
 
     def set_epoch(self, epoch: int) -> None:
         """Orders the utterances for an epoch; the Trainer calls this."""
@@ -123,27 +125,25 @@ class RecognitionDataset(torch.utils.data.Dataset):
         waveform = self._read(self.corpus[index])
         if self.augmentation is not None:
             augmented = self.augmentation(waveform, np.random.default_rng([self.seed, self.epoch, index]))
-            # A faster utterance can become too short for its text, whose loss would be infinite.
-            if self._output_frames(len(augmented) / self.processor.sampling_rate) >= self.min_frames[index]:
+            # Another speed can make an utterance unfit for its text.
+            if self._fits(self.labels[index], len(augmented) / self.sampling_rate):
                 waveform = augmented
         return {"waveform": waveform, "labels": self.labels[index]}
 
     def _read(self, row: dict) -> np.ndarray:
         audio = row["audio"]
-        source, rate = audio["bytes"] or audio["path"], self.processor.sampling_rate
-        return read_audio(source, sampling_rate=rate, resample=self.resample)[0]
+        return read_audio(audio["bytes"] or audio["path"], sampling_rate=self.sampling_rate, resample=self.resample)[0]
 
 
 @dataclass
 class RecognitionCollator:
     """Makes features and padded labels of a list of utterances."""
 
-    processor: ConformerProcessor = field(repr=False)
+    processor: ProcessorMixin = field(repr=False)
 
     def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
-        batch = self.processor(
-            audio=[item["waveform"] for item in items], sampling_rate=self.processor.sampling_rate, return_tensors="pt"
-        )
+        rate = self.processor.feature_extractor.sampling_rate
+        batch = self.processor(audio=[item["waveform"] for item in items], sampling_rate=rate, return_tensors="pt")
         batch["labels"] = torch.nn.utils.rnn.pad_sequence(
             [item["labels"] for item in items], batch_first=True, padding_value=-100
         )

@@ -54,7 +54,8 @@ def check_buildable(builders: Mapping[str, Callable[[], object]]) -> None:
         try:
             build()
         except (TypeError, ValueError, StrictDataclassError) as error:
-            raise RecipeError(f"`{place}` cannot be used: {error}") from error
+            # Some of these errors take several lines.
+            raise RecipeError(f"`{place}` cannot be used: {' '.join(str(error).split())}") from error
 
 
 def check_checkpoints(run: Mapping, names: Iterable[str]) -> None:
@@ -78,13 +79,15 @@ def open_run(recipe: dict) -> RunFolder:
     return run
 
 
-def training_arguments(run: RunFolder, recipe: dict, **settings) -> TrainingArguments:
-    """The Trainer's arguments: what the script needs as `settings`, and what the recipe says.
+def training_arguments(
+    run: RunFolder, recipe: dict, kind: type[TrainingArguments] = TrainingArguments, **settings
+) -> TrainingArguments:
+    """The Trainer's arguments, of its `kind`: what the script needs as `settings`, and what the recipe says.
 
     Trackio writes into the run's folder, unless `TRACKIO_DIR` names another.
     """
     os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
-    return TrainingArguments(
+    return kind(
         output_dir=str(run.trainer),
         seed=recipe["run"]["seed"],
         **settings,
