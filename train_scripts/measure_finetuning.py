@@ -3,7 +3,8 @@
     python train_scripts/measure_finetuning.py runs/voice/checkpoint --steps 200 --scenarios same_gender cross_gender
 
 For every pair, a copy of the converter is fitted to the reference as `finetune_voice.py` does, and converts; beside it
-stand the converter as it was and the source unchanged. The row goes to `results` beside the checkpoint.
+stand the converter as it was and the source unchanged. The row goes to `related_results` beside the checkpoint: it is of
+other weights.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def measure_finetuning(
         name="voice_finetuning",
         split=split_name(quick, scenarios, SIDE),
         out=out,
-        system_name=f"{steps} steps at {learning_rate:g}",
+        system_name=f"{steps}_steps_at_{learning_rate:g}",
         trained_on=speakers_of_training(checkpoint),
         seed=seed,
     )
@@ -92,10 +93,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--scenarios", nargs="+", help="only these")
     parser.add_argument("--quick", action="store_true", help="a few pairs of each scenario")
-    parser.add_argument("--out", type=Path, help="folder for the row; `results` beside the checkpoint if left out")
+    parser.add_argument("--out", type=Path, help="folder for the row; `related_results` beside the checkpoint if left out")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    chosen = vars(options) | {"out": options.out or options.checkpoint.parent / "results"}
+    chosen = vars(options) | {"out": options.out or options.checkpoint.parent / "related_results"}
     print(format_row(measure_finetuning(**chosen)))
 
 

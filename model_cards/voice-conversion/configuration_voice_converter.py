@@ -45,6 +45,8 @@ class VoiceConverterConfig(PreTrainedConfig):
         freeze_content, freeze_speaker: Whether these parts keep their weights in training; the vocoder always does.
         spectrum_correction: Share, 0 to 1, of the way from mean and deviation of each band of decoded speech to
             those of the reference, which a conversion goes as they become known: see `SpectrumMatch`.
+        detail_share: Share, 0 to 1, of what the decoder misses of a source when it says it in the source's own voice,
+            which a conversion adds: the words that the content lost. A stream must know the source for that.
         max_reference_seconds: Of a longer reference, what comes later is not kept.
         layer_norm_eps: Added to the variance in layer normalisation.
 
@@ -97,6 +99,7 @@ class VoiceConverterConfig(PreTrainedConfig):
     freeze_content: bool = True
     freeze_speaker: bool = True
     spectrum_correction: float = 0.0
+    detail_share: float = 0.0
     max_reference_seconds: float = 30.0
     layer_norm_eps: float = 1e-5
 
@@ -166,7 +169,7 @@ class VoiceConverterConfig(PreTrainedConfig):
 
     def validate_shares(self):
         """Shares lie between nothing and all."""
-        for name in ("reference_dropout", "spectrum_correction"):
+        for name in ("reference_dropout", "spectrum_correction", "detail_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"`{name}` is {getattr(self, name)} but must lie between 0 and 1.")
 

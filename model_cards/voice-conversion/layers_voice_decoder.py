@@ -31,6 +31,11 @@ class ReferenceMemory:
     values: torch.Tensor
     bias: torch.Tensor
 
+    @classmethod
+    def nothing(cls, like: torch.Tensor) -> "ReferenceMemory":
+        """A memory without a frame, for states (batch, frames, hidden_size)."""
+        return cls(like[:, :0], like[:, :0], like[:, :0, 0].float())
+
     def roll(self) -> "ReferenceMemory":
         """The memory of the item before, for each item of the batch."""
         return ReferenceMemory(self.keys.roll(1, 0), self.values.roll(1, 0), self.bias.roll(1, 0))

@@ -15,10 +15,12 @@ class SourceStatistics:
     Args:
         median_hz: Median of f0; NaN where nothing is voiced.
         level_dbfs: RMS relative to full scale.
+        speaker_embeddings: (1, speaker_size), unit norm; None where too little was heard to tell a voice.
     """
 
     median_hz: float
     level_dbfs: float
+    speaker_embeddings: torch.Tensor | None = None
 
 
 def level_dbfs(waveform: torch.Tensor) -> float:

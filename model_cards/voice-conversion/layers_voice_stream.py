@@ -176,9 +176,10 @@ class VoiceStream:
         self.num_samples = 0
         # Where the samples come from, and go to.
         self.source_device = model.device
-        # From frame `first_frame` on: content at half the rate, and f0, the speaker's median and energy as rows.
+        # From frame `first_frame` on: content at half the rate; f0, the speaker's median and energy as rows; features.
         self.content = torch.zeros(1, 0, config.content_config.content_size, device=model.device, dtype=model.dtype)
         self.frames = torch.zeros(3, 0, device=model.device)
+        self.features = torch.zeros(1, 0, config.num_mel_bins, device=model.device)
         self.first_frame = 0
         self.next_frame = 0
         self.match_spectrum = SpectrumMatch(
@@ -247,6 +248,7 @@ class VoiceStream:
         # Where nothing is voiced no median is needed.
         rows = torch.stack([f0, median.nan_to_num(PRIOR_PITCH_HZ), frame_energy(features)])
         self.frames = torch.cat([self.frames, rows], dim=1)
+        self.features = torch.cat([self.features, features[None]], dim=1)
 
     def _decode(self, is_last: bool):
         """Yields blocks of features (1, frames, num_mel_bins) that are complete by now."""
@@ -270,15 +272,28 @@ class VoiceStream:
         f0, median, energy = self.frames[:, None, :num_frames]
         content = self.content[:, : (num_frames + 1) // 2]
         octaves = torch.where(f0 > 0, (f0.clamp(min=1.0) / median).log2(), 0.0)
-        states = self.model.decoder.encode_content(content, octaves, f0, energy)
-        target = self.target
+        decoder, target = self.model.decoder, self.target
+        states = decoder.encode_content(content, octaves, f0, energy)
         shift = target.shift_octaves
         if not math.isnan(target.median_hz):
             shift = shift + target.strength * (target.median_hz / median).log2()
-        return self.model.decoder(states, target.memory, target.speaker_embeddings, f0 * 2**shift, energy)
+        features, hidden_states = decoder(states, target.memory, target.speaker_embeddings, f0 * 2**shift, energy)
+        if self.adds_detail:
+            own, _ = decoder(states, ReferenceMemory.nothing(states), self.source.speaker_embeddings, f0, energy)
+            missed = self.features[:, :num_frames] - own
+            features = features + self.model.config.detail_share * missed
+            features = features.clamp(min=math.log(self.model.config.mel_floor))
+        return features, hidden_states
+
+    @property
+    def adds_detail(self) -> bool:
+        """Whether what the decoder misses of the source is known and wanted."""
+        is_known = self.source is not None and self.source.speaker_embeddings is not None
+        return is_known and self.model.config.detail_share > 0
 
     def _forget(self, first_frame: int) -> None:
         """Drops what no later frame depends on; `first_frame` is even."""
         gone = first_frame - self.first_frame
-        self.content, self.frames = self.content[:, gone // 2 :], self.frames[:, gone:]
+        self.content = self.content[:, gone // 2 :]
+        self.frames, self.features = self.frames[:, gone:], self.features[:, gone:]
         self.first_frame = first_frame

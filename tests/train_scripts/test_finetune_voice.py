@@ -106,9 +106,9 @@ def test_fitting_is_measured_beside_the_converter_as_it_was(monkeypatch, tmp_pat
     )
     measurement.main([str(checkpoint), "--steps", "2", "--learning-rate", "1e-2", "--quick"])
     assert asked == [(True, None, "validation")]
-    [path] = (tmp_path / "run" / "results").glob("*.json")
+    [path] = (tmp_path / "run" / "related_results").glob("*.json")
     row = read_row(path)
     assert set(row["baselines"]) == {"without_finetuning", "unchanged_input"}
     before = row["baselines"]["without_finetuning"]["metrics"]["source_similarity"]["value"]
     assert row["metrics"]["source_similarity"]["value"] != before
-    assert (row["system"], row["dataset"]["split"]) == ("2 steps at 0.01", "validation quick")
+    assert (row["system"], row["dataset"]["split"]) == ("2_steps_at_0.01", "validation quick")
