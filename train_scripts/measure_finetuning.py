@@ -3,8 +3,8 @@
     python train_scripts/measure_finetuning.py runs/voice/checkpoint --steps 200 --scenarios same_gender cross_gender
 
 For every pair, a copy of the converter is fitted to the reference as `finetune_voice.py` does, and converts; beside it
-stand the converter as it was and the source unchanged. The row goes to `related_results` beside the checkpoint: it is of
-other weights.
+stand the converter as it was and the source unchanged. The row is of other weights and goes to `related_results`
+beside the checkpoint.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--scenarios", nargs="+", help="only these")
     parser.add_argument("--quick", action="store_true", help="a few pairs of each scenario")
-    parser.add_argument("--out", type=Path, help="folder for the row; `related_results` beside the checkpoint if left out")
+    parser.add_argument("--out", type=Path, help="folder for the row, by default `related_results` by the checkpoint")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     chosen = vars(options) | {"out": options.out or options.checkpoint.parent / "related_results"}
