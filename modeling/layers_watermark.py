@@ -13,8 +13,10 @@ FIRST_BIN, LAST_BIN = 10, 192
 CELL_FRAMES, CELL_BINS = 4, 2
 # Cells of time after which the signs come again.
 PERIOD_CELLS = 16
-# Change of each cell in natural log amplitude: 0.6 dB.
-STRENGTH = 0.07
+# Change of each cell in natural log amplitude: 0.8 dB.
+STRENGTH = 0.09
+# What other keys score in a recording tells how high chance comes in it.
+NUM_DECOYS = 16
 # What `N_FFT`, `HOP` and the bins were chosen for.
 SAMPLING_RATE = 16_000
 # Offsets in samples that are tried within a frame, since a recording may have been cut anywhere.
@@ -73,7 +75,10 @@ def embed_watermark(waveform: torch.Tensor, key: str) -> torch.Tensor:
 
 
 def watermark_score(waveform: torch.Tensor, key: str) -> float:
-    """How clearly the mark of a key is there: the highest normal score over all places where it may begin.
+    """How clearly the mark of a key is there: the highest score over all places where it may begin.
+
+    Scores are in deviations of what other keys score in the same recording, whose neighbouring frames and bins are
+    alike, in some more than in others.
 
     Compare it with `watermark_threshold`.
 
@@ -82,6 +87,7 @@ def watermark_score(waveform: torch.Tensor, key: str) -> float:
         key: That of `embed_watermark`.
     """
     pattern = signs(key).to(waveform.device)
+    decoys = torch.stack([signs(f"decoy {number}") for number in range(NUM_DECOYS)]).to(waveform.device)
     best = -math.inf
     for offset in range(0, HOP, OFFSET_STEP):
         spectrum = _spectrum(waveform[offset:])
@@ -90,23 +96,25 @@ def watermark_score(waveform: torch.Tensor, key: str) -> float:
         frames = torch.arange(len(levels), device=levels.device)
         # The sum for every place at which the pattern may begin, folded onto one period.
         folded = torch.zeros_like(pattern).index_add_(0, frames % len(pattern), levels)
-        deviation = levels.square().sum().sqrt()
-        sums = torch.stack([(folded * pattern.roll(place, 0)).sum() for place in range(len(pattern))])
-        best = max(best, float((sums / deviation.clamp(min=1e-6)).max()))
+        deviation = _sums(folded, decoys).square().mean().sqrt()
+        best = max(best, float(_sums(folded, pattern[None]).max() / deviation.clamp(min=1e-6)))
     return best
 
 
-def watermark_threshold(false_alarms: float = 1e-3, inflation: float = 1.45) -> float:
+def watermark_threshold(false_alarms: float = 1e-3) -> float:
     """Score above which a mark is called present.
 
     Args:
-        false_alarms: Share of unmarked recordings in which one is found by chance, if their scores are normal. Those of
-            224 conversions of real speech were not: 5 % (3 to 9) instead of 0.1 %.
-        inflation: Deviation of the scores of unmarked speech, whose neighbouring frames and bins are alike; 1.25 was
-            measured on synthetic speech, the rest is margin.
+        false_alarms: Share of unmarked recordings in which one is found by chance, at most.
     """
     places = PERIOD_CELLS * CELL_FRAMES * HOP // OFFSET_STEP
-    return inflation * float(torch.special.ndtri(torch.tensor(1 - false_alarms / places, dtype=torch.float64)))
+    return float(torch.special.ndtri(torch.tensor(1 - false_alarms / places, dtype=torch.float64)))
+
+
+def _sums(folded: torch.Tensor, patterns: torch.Tensor) -> torch.Tensor:
+    """Products of (frames, bins) with each pattern (patterns, frames, bins) that begins at each frame, summed."""
+    spectra = torch.fft.rfft(folded, dim=0) * torch.fft.rfft(patterns, dim=1).conj()
+    return torch.fft.irfft(spectra.sum(-1), n=len(folded), dim=1)
 
 
 def _spectrum(waveform: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.stats import norm
 from tiny_voices import voice
 
 from antiphon.modeling.layers_watermark import (
@@ -53,4 +54,12 @@ def test_other_rates_and_short_waveforms_have_no_room():
 
 
 def test_fewer_false_alarms_need_a_higher_score():
-    assert watermark_threshold(1e-6) > watermark_threshold(1e-3) > 5
+    assert watermark_threshold(1e-6) > watermark_threshold(1e-3)
+    # One of a thousand recordings, each heard from 256 places.
+    assert watermark_threshold(1e-3) == pytest.approx(norm.isf(1e-3 / 256))
+
+
+def test_keys_that_are_not_there_score_as_normal_numbers_do():
+    scores = [watermark_score(SPEECH[:64_000], f"key {number}") for number in range(40)]
+    assert max(scores) < watermark_threshold()
+    assert 1.5 < sum(scores) / len(scores) < 3.2
