@@ -60,7 +60,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def detection_rates(recordings: Iterable[np.ndarray], changes: Mapping[str, Callable] = CHANGES) -> dict[str, dict]:
+def detection_rates(recordings: Iterable[np.ndarray], changes: Mapping[str, Callable] = CHANGES) -> dict:
     """Count marks that are found, and marks that are not there and found all the same.
 
     Args:

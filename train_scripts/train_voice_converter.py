@@ -123,8 +123,8 @@ def build_model(recipe: dict) -> VoiceConverterModel:
     model = VoiceConverterModel(config)
     if started is not None:
         own = started.state_dict()
-        # A part of another shape is about to be replaced; everything else must fit.
-        replaced = tuple(f"{name}." for name in parts)
+        # A part of another shape is about to be replaced, and a flow may be left away; everything else must fit.
+        replaced = tuple(f"{name}." for name in [*parts, *(["flow"] if model.flow is None else [])])
         kept = {name: tensor for name, tensor in own.items() if not name.startswith(replaced)}
         missing, unexpected = model.load_state_dict(kept, strict=False)
         if unexpected or [name for name in missing if not name.startswith((*replaced, "flow."))]:

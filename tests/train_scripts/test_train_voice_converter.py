@@ -139,6 +139,17 @@ def test_a_converter_gets_another_vocoder_and_keeps_the_rest(run, corpus, tmp_pa
             assert torch.equal(state[name], tensor), name
 
 
+def test_a_flow_can_be_left_away(corpus, tmp_path):
+    """As the recipe voice_converter_joint does with what voice_converter_further leaves."""
+    before = make_converter(seed=9, decoder="flow")
+    before.save_pretrained(tmp_path / "flowing")
+    start = f"run.initialize_from={tmp_path / 'flowing'}"
+    model = script.build_model(recipe_of(corpus, tmp_path / "run", start, "model.decoder=direct"))
+    assert model.flow is None
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before.state_dict()[name]), name
+
+
 def test_features_are_computed_anew_for_other_audio_under_the_same_name(corpus, monkeypatch, tmp_path):
     """And not for the same audio again; content follows them."""
     monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path))
