@@ -4,8 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
+from safetensors import SafetensorError
+
 from .recipes import RecipeError, load_recipe
 from .run_folder import RunFolder
+from .storage_errors import explain_storage_failure, storage_failure
 
 
 def train_by_recipe(
@@ -32,10 +35,19 @@ def train_by_recipe(
     options = parser.parse_intermixed_args(arguments)
     try:
         recipe = resolve(load_recipe(options.recipe, options.overrides))
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+    try:
         if questions and options.asked:
             print(*(answer(recipe) for answer in options.asked), sep="\n")
             return
         run = train(recipe)
     except RecipeError as error:
         sys.exit(f"error: {error}")
+    except (OSError, SafetensorError, RuntimeError) as error:
+        folder = recipe["run"]["folder"]
+        reason = storage_failure(error, folder)
+        if reason is None:
+            raise
+        sys.exit(f"error: {explain_storage_failure(reason, folder, RunFolder(folder).last_trainer_checkpoint())}")
     print(f"checkpoint: {run.checkpoint}")

@@ -27,6 +27,7 @@ class RunFolder:
     log_history.json   what the Trainer logged
     checkpoint/        model, processor and their code, ready for `from_pretrained`
     trainer/           the Trainer's own checkpoints, to resume from
+    weights/           weights of the best and the last evaluations, and `selection.json`: what averaging them gave
     results/           rows that a benchmark wrote
     samples/           pictures and sounds
     hub/               the Hub repository that `publish.py` wrote
@@ -42,6 +43,7 @@ class RunFolder:
         self.trainer = self.path / "trainer"
         self.results = self.path / "results"
         self.samples = self.path / "samples"
+        self.weights = self.path / "weights"
 
     def open(self, recipe: dict) -> None:
         """Writes recipe and environment, or checks that a run to be resumed used the same recipe.
@@ -72,9 +74,17 @@ class RunFolder:
     def last_trainer_checkpoint(self) -> str | None:
         """The newest complete checkpoint of the Trainer; one that a kill left half-written is passed over."""
         candidates = sorted(self.trainer.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        # trainer_state.json is written after the weights and the optimiser
-        complete = [path for path in candidates if (path / "trainer_state.json").is_file()]
+        complete = [path for path in candidates if _is_json(path / "trainer_state.json")]
         return str(complete[-1]) if complete else None
+
+
+def _is_json(file: Path) -> bool:
+    """Whether a file is there and whole. The Trainer writes its state last, after the weights and the optimiser."""
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def describe_environment() -> dict:

@@ -13,7 +13,7 @@ from functools import partial
 import datasets
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
@@ -21,6 +21,7 @@ from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFe
 from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
+from antiphon.train_scripts.kept_weights import KeptWeights, check_kept, choose_weights
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
@@ -38,7 +39,14 @@ DATA_DEFAULTS = {
     "features": {},
     "augmentation": {},
 }
-RUN_DEFAULTS = {"folder": None, "seed": 0, "early_stopping_patience": None, "initialize_from": None}
+RUN_DEFAULTS = {
+    "folder": None,
+    "seed": 0,
+    "early_stopping_patience": None,
+    "initialize_from": None,
+    "keep_best": 0,  # weights of how many evaluations are kept, and averaged in the end where that is better
+    "keep_last": 0,
+}
 # Utterances that give the mean and deviation of each mel band where a recipe normalises globally.
 STATISTICS_UTTERANCES = 1000
 # What most recipes want; any argument of transformers' TrainingArguments may stand in the section `training`.
@@ -66,6 +74,7 @@ def resolve(recipe: dict) -> dict:
     """Fills in defaults, and refuses keys that nothing reads and values that nothing can be built from."""
     recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], ConformerConfig().to_dict(), "`model`")
+    check_kept(recipe)
     _check_values(recipe)
     return recipe
 
@@ -136,6 +145,15 @@ def error_rates(prediction, tokenizer: CharacterTokenizer, metric) -> dict[str, 
     return {"wer": scores["wer"], "cer": scores["cer"]}
 
 
+def kept_weights(run: RunFolder, recipe: dict, arguments: TrainingArguments) -> KeptWeights | None:
+    """Keeps the weights that the recipe asks for; None where it asks for none."""
+    best, last = recipe["run"]["keep_best"], recipe["run"]["keep_last"]
+    if not best and not last:
+        return None
+    metric, greater_is_better = arguments.metric_for_best_model, arguments.greater_is_better
+    return KeptWeights(run.weights, best=best, last=last, metric=metric, greater_is_better=greater_is_better)
+
+
 def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model.
 
@@ -173,6 +191,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
 
     patience = recipe["run"]["early_stopping_patience"]
+    kept = kept_weights(run, recipe, arguments)
     trainer = Trainer(
         model=model,
         args=arguments,
@@ -182,9 +201,18 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         processing_class=processor,
         preprocess_logits_for_metrics=best_ids,
         compute_metrics=partial(error_rates, tokenizer=processor.tokenizer, metric=load_metric("error_rates")),
-        callbacks=[ProgressFile(run.path), *callbacks, *([EarlyStoppingCallback(patience)] if patience else [])],
+        callbacks=[
+            ProgressFile(run.path),
+            *callbacks,
+            *([EarlyStoppingCallback(patience)] if patience else []),
+            *([kept] if kept else []),
+        ],
     )
     with trained(trainer, run):
+        if kept:
+            selection = choose_weights(trainer, kept)
+            if trainer.is_world_process_zero():
+                write_json(run.weights / "selection.json", selection)
         trainer.save_model(str(run.checkpoint))
     return run
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import Trainer, TrainingArguments
 
@@ -84,14 +85,16 @@ def training_arguments(
 ) -> TrainingArguments:
     """The Trainer's arguments, of its `kind`: what the script needs as `settings`, and what the recipe says.
 
-    Trackio writes into the run's folder, unless `TRACKIO_DIR` names another.
+    Trackio writes into the run's folder, unless `TRACKIO_DIR` names another. transformers takes bfloat16 on a CPU only
+    where it is told to use the CPU.
     """
+    if recipe["training"].get("bf16") and not torch.accelerator.is_available():
+        settings.setdefault("use_cpu", True)
     os.environ.setdefault("TRACKIO_DIR", str(run.path / "trackio"))
     return kind(
         output_dir=str(run.trainer),
         seed=recipe["run"]["seed"],
-        **settings,
-        **{"project": "antiphon", "run_name": run.path.name, **recipe["training"]},
+        **{**settings, "project": "antiphon", "run_name": run.path.name, **recipe["training"]},
     )
 
 

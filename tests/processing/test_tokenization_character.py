@@ -80,6 +80,15 @@ def test_alphabet_decides_what_is_kept(alphabet):
     assert tokenizer.normalize_text(f"{alphabet}z!{alphabet.upper()}") == f"{alphabet} {alphabet}"
 
 
+def test_given_alphabet_is_kept_whole_for_later_trainings():
+    later = "it's by my own"
+    tokenizer = CharacterTokenizer.from_corpus(["one two"], alphabet="abcdefghijklmnopqrstuvwxyz '")
+    assert tokenizer.unk_token_id not in tokenizer(later)["input_ids"]
+    assert tokenizer.decode(tokenizer(later)["input_ids"], group_tokens=False) == later
+    assert len(tokenizer) == 3 + 27
+    assert len(CharacterTokenizer.from_corpus(["one two"])) == 3 + len(set("onetw"))
+
+
 def test_save_and_load_keeps_vocabulary_and_normaliser(tmp_path):
     tokenizer = CharacterTokenizer.from_corpus(["über öde"], alphabet="abcdeöüß'r")
     tokenizer.save_pretrained(tmp_path)

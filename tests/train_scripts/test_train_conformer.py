@@ -100,48 +100,75 @@ def test_a_folder_of_another_recipe_is_not_overwritten(corpus, tmp_path):
         ("model.hiden_size=1", "did you mean `hidden_size`"),
         ("data.trian=1", "did you mean `train`"),
         ("run.folder=null", "`run.folder` is missing"),
+        ("run.keep_best=-1", "`run.keep_best` is -1"),
+        ("run.folder=pyproject.toml", "could not be written (File exists: pyproject.toml)"),
     ],
 )
 def test_mistakes_are_one_sentence(override, message):
     command = [sys.executable, str(SCRIPTS / "train_conformer.py"), "debug", override]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=SCRIPTS.parent)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
-    """With dropout, masks and augmentation on; stopped in the middle of an epoch of three batches."""
-    more = [
-        "training.max_steps=12", "training.eval_steps=4", "training.save_steps=4",
-        "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
-    ]  # fmt: skip
-    train(overrides(corpus, tmp_path / "whole", *more))
-    killed = overrides(corpus, tmp_path / "killed", *more)
+def train_until(step, what, arguments):
+    """Trains, and does something to the process after a step; returns what came of it."""
     code = (
-        "import os, sys\n"
+        "import os, resource, sys\n"
         "from transformers import TrainerCallback, Trainer\n"
-        "class Kill(TrainerCallback):\n"
+        "class Accident(TrainerCallback):\n"
         "    def on_step_end(self, args, state, control, **kwargs):\n"
-        "        if state.global_step == 10: os._exit(9)\n"
+        f"        if state.global_step == {step}: {what}\n"
         "from antiphon.train_scripts import train_conformer\n"
         "original = Trainer.__init__\n"
         "def patched(self, *args, **kwargs):\n"
         "    original(self, *args, **kwargs)\n"
-        "    self.add_callback(Kill())\n"
+        "    self.add_callback(Accident())\n"
         "Trainer.__init__ = patched\n"
         "train_conformer.main(sys.argv[1:])\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, "debug", *killed], capture_output=True, env=environment, check=False
-    )
+    command = [sys.executable, "-c", code, "debug", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
+    """With dropout, masks and augmentation on; stopped in the middle of an epoch of three batches."""
+    more = [
+        "training.max_steps=12", "training.eval_steps=2", "training.save_steps=4", "run.keep_best=2", "run.keep_last=3",
+        "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
+    ]  # fmt: skip
+    train(overrides(corpus, tmp_path / "whole", *more))
+    killed = overrides(corpus, tmp_path / "killed", *more)
+    done = train_until(10, "os._exit(9)", killed)
     assert done.returncode == 9, done.stderr[-2000:]
     assert not (tmp_path / "killed" / "checkpoint").exists()
     # What a kill in the middle of writing leaves behind must not be resumed from.
     (tmp_path / "killed" / "trainer" / "checkpoint-11").mkdir()
     train(killed)
     assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "killed")) == 0.0
+    whole, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "weights").iterdir()}
+        for name in ("whole", "killed")
+    )
+    assert whole == again
+    assert {"index.json", "selection.json", "step-0000012.safetensors"} <= whole.keys()
+
+
+def test_a_disk_that_is_full_costs_no_earlier_checkpoint(corpus, tmp_path):
+    """Its stand-in: the system refuses to let any file grow beyond 20 kB, so that no weights can be written."""
+    more = ["training.max_steps=6", "training.eval_steps=2", "training.save_steps=2"]
+    train(overrides(corpus, tmp_path / "whole", *more))
+    arguments = overrides(corpus, tmp_path / "full", *more)
+    done = train_until(3, "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))", arguments)
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+    assert "trainer/checkpoint-2. Make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "full" / "log_history.json").exists()
+    train(arguments)
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "full")) == 0.0
 
 
 def test_two_processes_give_the_result_of_one(corpus, tmp_path):
