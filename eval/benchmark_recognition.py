@@ -29,7 +29,7 @@ from transformers import (
 
 from antiphon.eval.baselines import EMPTY_TRANSCRIPT, NO_INPUT, best_constant_transcript, strongest_baseline
 from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
-from antiphon.eval.generation import DECODING, Transcript
+from antiphon.eval.generation import DECODING, Transcript, generates_text
 from antiphon.eval.metric_loading import load_metric
 from antiphon.eval.nearest_template import nearest_template_transcripts
 from antiphon.eval.recognition_scores import score_items, summarize_items, training_claims
@@ -130,7 +130,7 @@ def benchmark_recognition(
             "text_normalizer": normalizer_name,
             "sampling_rate": processor.feature_extractor.sampling_rate,
             "resample": resample,
-            "decoding": DECODING if model.can_generate() else _decoding_name(candidates),
+            "decoding": DECODING if generates_text(model) else _decoding_name(candidates),
             "judges": [],  # references are typed texts, no model judges
             "audit": None if audit is None else audit.to_dict(),
             "seed": seed,
@@ -138,7 +138,7 @@ def benchmark_recognition(
         },
         "speed": _speed(transcription),
     }
-    if model.can_generate():
+    if generates_text(model):
         row["repetition"] = describe_repetition(transcription.transcripts, references, normalize)
     return read_row(write_row(row, items, checkpoint.parent / "results" if out is None else out))
 

@@ -29,6 +29,11 @@ class Transcript:
     still_loops: bool = False
 
 
+def generates_text(model) -> bool:
+    """Whether a recogniser writes token by token. `can_generate()` is true of some models with CTC, too."""
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
 def window_seconds(processor) -> float:
     """How much a generating checkpoint hears; shorter audio is filled up with silence to it."""
     return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate

@@ -9,8 +9,10 @@ import torch
 from datasets import Dataset
 from torch.nn import functional as F
 from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
-from antiphon.eval.generation import Transcript, generate_transcripts, window_seconds
+from antiphon.eval.generation import Transcript, generate_transcripts, generates_text, window_seconds
 from antiphon.processing.audio_io import read_audio
 
 MAX_BATCH_SECONDS = 120.0  # padding included; bounds memory whatever the utterances' length
@@ -57,7 +59,7 @@ def transcribe(
         ValueError: for candidates or an item that a generating model cannot do with.
     """
     sampling_rate = processor.feature_extractor.sampling_rate
-    if model.can_generate():
+    if generates_text(model):
         if candidates:
             raise ValueError("a closed list of transcripts needs a CTC checkpoint; this one writes freely.")
         # Every item is filled up to the window, whatever its length.
@@ -84,7 +86,7 @@ def transcribe(
 
 
 def _transcribe_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[Transcript]:
-    if model.can_generate():
+    if generates_text(model):
         return generate_transcripts(model, processor, waveforms)
     texts = _decode_batch(model, processor, waveforms, candidates)
     return [Transcript(text, text) for text in texts]
@@ -94,12 +96,26 @@ def _decode_batch(model, processor, waveforms: list[np.ndarray], candidates: Seq
     sampling_rate = processor.feature_extractor.sampling_rate
     inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)
     output = model(**inputs)
+    mask = output_mask(model, inputs["attention_mask"], output)
     if not candidates:
-        decoded = processor.decode_logits(output.logits.cpu(), output.attention_mask.cpu())
+        decoded = processor.decode_logits(output.logits.cpu(), mask.cpu())
         return [item["text"] for item in decoded]
     candidate_ids = [torch.tensor(ids) for ids in processor.tokenizer(list(candidates))["input_ids"]]
-    choices = likeliest_candidates(output.logits, output.attention_mask, candidate_ids, model.config.pad_token_id)
+    choices = likeliest_candidates(output.logits, mask, candidate_ids, model.config.pad_token_id)
     return ["" if choice is None else candidates[choice] for choice in choices]
+
+
+def output_mask(model: PreTrainedModel, attention_mask: torch.Tensor, output: ModelOutput) -> torch.Tensor:
+    """Which output frames stem from real input, (batch, frames), 1 = real.
+
+    Args:
+        model: with CTC; one of transformers does not return the mask, but can compute it.
+        attention_mask: (batch, input frames), 1 = real.
+        output: of the model.
+    """
+    if "attention_mask" in output:
+        return output["attention_mask"]
+    return model._get_output_attention_mask(attention_mask, target_length=output.logits.shape[1])
 
 
 def length_batches(

@@ -13,7 +13,7 @@ from functools import partial
 import datasets
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
@@ -22,6 +22,7 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.kept_weights import KeptWeights, check_kept, choose_weights
+from antiphon.train_scripts.peer_recognisers import ARCHITECTURES, CONFORMER, PARAKEET, build_peer, parakeet_config
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
@@ -44,6 +45,7 @@ RUN_DEFAULTS = {
     "seed": 0,
     "early_stopping_patience": None,
     "initialize_from": None,
+    "architecture": CONFORMER,
     "keep_best": 0,  # weights of how many evaluations are kept, and averaged in the end where that is better
     "keep_last": 0,
 }
@@ -90,6 +92,11 @@ def _check_values(recipe: dict) -> None:
         "model": lambda: recipe["run"]["initialize_from"] or ConformerConfig(**recipe["model"]),
     }
     check_buildable(builders)
+    check_keys([recipe["run"]["architecture"]], ARCHITECTURES, "`run.architecture`")
+    if recipe["run"]["architecture"] != CONFORMER:
+        if recipe["run"]["initialize_from"]:
+            raise RecipeError("`run.initialize_from` starts a Conformer only; leave it out for another architecture.")
+        parakeet_config(ConformerConfig(**recipe["model"]))
 
 
 def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:
@@ -107,7 +114,7 @@ def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: in
     return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
 
 
-def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[ConformerForCTC, ConformerProcessor]:
+def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[PreTrainedModel, ConformerProcessor]:
     """Makes a model with random weights, or takes the weights and the processor of `run.initialize_from`."""
     options, checkpoint = recipe["model"], recipe["run"]["initialize_from"]
     if checkpoint:
@@ -126,7 +133,7 @@ def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[ConformerForCTC
         pad_token_id=processor.tokenizer.pad_token_id,
         **options,
     )
-    return ConformerForCTC(config), processor
+    return build_peer(config) if recipe["run"]["architecture"] == PARAKEET else ConformerForCTC(config), processor
 
 
 def best_ids(outputs: tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:

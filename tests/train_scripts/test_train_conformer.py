@@ -101,6 +101,7 @@ def test_a_folder_of_another_recipe_is_not_overwritten(corpus, tmp_path):
         ("data.trian=1", "did you mean `train`"),
         ("run.folder=null", "`run.folder` is missing"),
         ("run.keep_best=-1", "`run.keep_best` is -1"),
+        ("run.architecture=parakeat", "did you mean `parakeet`"),
         ("run.folder=pyproject.toml", "could not be written (File exists: pyproject.toml)"),
     ],
 )
