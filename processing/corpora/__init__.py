@@ -15,7 +15,9 @@ from .percepiano import load_percepiano, load_ratings
 from .rendering import RenderingError, render_corpus, render_midi, rendering_conditions
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
 from .splits import Fold, item_ids, leave_one_group_out, load_split, save_split, select_ids, split_by_group
-from .synthetic import SYNTHETIC_CORPORA, SynthesisError, load_synthetic
+from .synthetic import SYNTHETIC_CORPORA, load_synthetic
+from .synthetic_engine import SynthesisError
+from .synthetic_sentences import SENTENCES, load_sentences
 
 __all__ = [
     "STANDARD_FEATURES",
@@ -38,6 +40,7 @@ __all__ = [
     "load_libritts",
     "load_percepiano",
     "load_ratings",
+    "load_sentences",
     "load_split",
     "load_synthetic",
     "load_vctk",
@@ -59,11 +62,11 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     """Load a corpus by name.
 
     Args:
-        name: In this order: a folder with a `metadata.csv`; one of `SYNTHETIC_CORPORA`; the name of
-            such a folder inside `$ANTIPHON_DATA`; "vctk" or "libritts", from the Hub; the id of a dataset on the Hub,
-            "owner/name" or "owner/name:config".
-        options: Of `load_folder`, `load_synthetic`, `load_vctk`, `load_libritts` or `load_hub`; all of them know
-            `split`.
+        name: In this order: a folder with a `metadata.csv`; one of `SYNTHETIC_CORPORA` or
+            "synthetic_sentences"; the name of such a folder inside `$ANTIPHON_DATA`; "vctk" or "libritts", from the
+            Hub; the id of a dataset on the Hub, "owner/name" or "owner/name:config".
+        options: Of `load_folder`, `load_synthetic`, `load_sentences`, `load_vctk`, `load_libritts` or `load_hub`; all
+            of them know `split`.
 
     Returns:
         A dataset whose first columns are those of `STANDARD_FEATURES`: audio ({"bytes", "path"}, see `decode`), text,
@@ -79,16 +82,18 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
         return _load_local(Path(name), options)
     if name in SYNTHETIC_CORPORA:
         return load_synthetic(name, **options)
+    if name == SENTENCES:
+        return load_sentences(load_corpus, **options)
     if data_root and (Path(data_root) / name / METADATA_NAME).is_file():
         return _load_local(Path(data_root) / name, options)
     if name in HUB_VOICES:
         return HUB_VOICES[name](**options)
     if _HUB_ID.fullmatch(name) and not Path(name).exists():
         return load_hub(name, **options)
+    named = ", ".join((*SYNTHETIC_CORPORA, SENTENCES, *HUB_VOICES))
     raise CorpusError(
         f"no corpus {name!r}. It can be a folder with a {METADATA_NAME} ({Path(name).resolve()} has none); one of "
-        f"{', '.join((*SYNTHETIC_CORPORA, *HUB_VOICES))}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); "
-        "or the id of a Hub dataset, owner/name."
+        f"{named}; a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); or the id of a Hub dataset, owner/name."
     )
 
 

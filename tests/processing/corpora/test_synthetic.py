@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from antiphon.processing.corpora import CorpusError, SynthesisError, decode, load_corpus, synthetic
+from antiphon.processing.corpora import CorpusError, SynthesisError, decode, load_corpus, synthetic, synthetic_shards
 from antiphon.processing.corpora.synthetic import SPLITS, load_accents, load_grammar, load_voices, plan_utterances
 from antiphon.processing.corpora.synthetic_engine import SpeechEngine
 
@@ -85,9 +85,9 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_a_missing_engine_is_told_with_its_remedy(tmp_path, monkeypatch):
     def missing(name):
-        raise synthetic.importlib.metadata.PackageNotFoundError(name)
+        raise synthetic_shards.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(synthetic.importlib.metadata, "version", missing)
+    monkeypatch.setattr(synthetic_shards.importlib.metadata, "version", missing)
     with pytest.raises(SynthesisError, match=r"pip install antiphon\[synthesis\]"):
         load_corpus("synthetic_digits", cache_dir=tmp_path)
 
@@ -125,14 +125,14 @@ def test_the_audio_depends_on_the_options_alone(digits, tmp_path, monkeypatch):
 @needs_engine
 def test_a_second_load_synthesises_nothing(tmp_path, monkeypatch):
     first = load_corpus("synthetic_digits", num_utterances=3, cache_dir=tmp_path)
-    monkeypatch.setattr(synthetic, "_synthesise", pytest.fail)
+    monkeypatch.setattr(synthetic_shards, "_synthesise", pytest.fail)
     assert load_corpus("synthetic_digits", num_utterances=3, cache_dir=tmp_path)["audio"][:] == first["audio"][:]
 
 
 @needs_engine
 def test_a_killed_synthesis_leaves_no_corpus_and_the_next_one_is_whole(tmp_path, monkeypatch):
-    run_worker = synthetic._run_worker
-    monkeypatch.setattr(synthetic, "_UTTERANCES_PER_SHARD", 2)
+    run_worker = synthetic_shards._run_worker
+    monkeypatch.setattr(synthetic_shards, "_UTTERANCES_PER_SHARD", 2)
 
     def killed(job):
         if job["target"].endswith("00000004.arrow"):
@@ -140,7 +140,7 @@ def test_a_killed_synthesis_leaves_no_corpus_and_the_next_one_is_whole(tmp_path,
         return run_worker(job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "_run_worker", killed)
+        patch.setattr(synthetic_shards, "_run_worker", killed)
         with pytest.raises(KeyboardInterrupt):
             load_corpus("synthetic_digits", num_utterances=6, cache_dir=tmp_path, num_proc=1)
     assert [path for path in tmp_path.iterdir() if path.is_dir() and not path.name.startswith(".")] == []
