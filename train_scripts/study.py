@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from .recipes import (
 from .run_folder import RunFolder, write_text
 from .tasks import DECODINGS, TASKS, benchmark_name
 
-FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0, "protocol": None}
+FOLD_DEFAULTS = {"by": "speaker_id", "number": None, "seed": 0, "protocol": None, "own": [], "groups": None}
 VALIDATION_DEFAULTS = {"fraction": None, "where": []}
 PACKAGED_STUDIES = Path(__file__).parent / "recipes" / "studies"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -80,6 +80,9 @@ class Study:
         corpus, where: The corpus, and conditions on the rows that the study may see at all.
         folds: Those of a stored `protocol`, which is `stored` where training and benchmark of the task read lists of
             their own; else `number` of them or, without it, one for every group of the column `by`, drawn with `seed`.
+            With `own`, conditions such as `split=test`, a model is made for one group, of `groups` or of all: its rows
+            that hold them test, its other rows are the split `train`, and those of the other groups are `others`, for
+            a source with `ids: {split: others}`.
         validation: What of each fold's training items chooses checkpoints: a `fraction` of its groups, or the items
             `where` conditions hold. A stored protocol needs none where the training holds out a part by itself.
         seeds: Of the trainings.
@@ -143,6 +146,10 @@ class Study:
         chosen = [key for key in VALIDATION_DEFAULTS if self.validation[key]]
         if len(chosen) > 1 or (not chosen and not self.folds["protocol"]):
             raise RecipeError("`validation` needs either a `fraction` of the training groups or a `where` condition.")
+        if self.folds["own"] and not self.validation["where"]:
+            raise RecipeError(
+                "`folds.own` makes a model for one group, so that `validation` needs a `where` condition."
+            )
         is_list = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
         if not is_list or not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise RecipeError(f"`seeds` is {self.seeds!r} but must list different whole numbers, such as [0, 1, 2].")
@@ -187,6 +194,8 @@ class Study:
             return {STORED: {}}
         if protocol is not None:
             return self._stored_splits(protocol)
+        if self.folds["own"]:
+            return self._own_splits()
         if number is None:
             tests = {fold.group: fold.test for fold in leave_one_group_out(self.rows, by)}
         else:
@@ -203,8 +212,24 @@ class Study:
             for name, fold in load_protocol(protocol).items()
         }
 
-    def _split(self, test: list[str], by: str, seed: int) -> dict[str, list[str]]:
-        tested = set(test)
+    def _own_splits(self) -> dict[str, dict[str, list[str]]]:
+        """A fold for each group that a model is made for: its own rows to learn and to test, and those of others."""
+        by, seed, own = (self.folds[key] for key in ("by", "seed", "own"))
+        groups = {fold.group: set(fold.test) for fold in leave_one_group_out(self.rows, by)}
+        chosen = groups if self.folds["groups"] is None else self.folds["groups"]
+        check_keys(chosen, groups, f"`folds.groups` of {self.corpus}")
+        tests, splits = set(item_ids(where(self.rows, own))), {}
+        for name in chosen:
+            _check_folder_name(name, "fold")
+            others = [id for id in item_ids(self.rows) if id not in groups[name]]
+            splits[name] = {
+                **self._split(sorted(tests & groups[name]), by, seed, without=others),
+                "others": sorted(set(others) - tests),
+            }
+        return splits
+
+    def _split(self, test: list[str], by: str, seed: int, without: Iterable[str] = ()) -> dict[str, list[str]]:
+        tested = {*test, *without}
         rest = select_ids(self.rows, [id for id in item_ids(self.rows) if id not in tested])
         if fraction := self.validation["fraction"]:
             shares = {"train": 1 - fraction, "validation": fraction}
@@ -313,7 +338,8 @@ class Study:
         if not sources:
             raise RecipeError(f"`data.train` of {trial.variant} does not name {self.corpus}, the corpus of the study.")
         for source in sources:
-            source["ids"] = {"file": str(self.split_file(trial.fold)), "split": "train"}
+            split = (source.get("ids") or {}).get("split", "train")
+            source["ids"] = {"file": str(self.split_file(trial.fold)), "split": split}
         if "validation" in self.splits[trial.fold]:
             validation = {"file": str(self.split_file(trial.fold)), "split": "validation"}
             recipe["data"]["validation"] = [{"name": self.corpus, "ids": validation}]
@@ -345,4 +371,5 @@ class Study:
             split=f"{trial.fold} of {len(self.fold_names)}",
             decodings=self.decodings,
             protocol=self.folds["protocol"],
+            speaker_dependent=bool(self.folds["own"]),
         )

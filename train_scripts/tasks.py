@@ -37,8 +37,9 @@ class Task:
         resolve: Fills in a recipe's defaults and refuses what nothing reads.
         train: Trains a resolved recipe, or goes on with it, and returns its run folder.
         measure: Measures the run's checkpoint on test items and writes one row for each decoding into its results:
-            `measure(run, test, name=..., corpus=..., split=..., decodings=..., protocol=...)`. `test` is None where the
-            benchmark has lists of its own.
+            `measure(run, test, name=..., corpus=..., split=..., decodings=..., protocol=..., speaker_dependent=...)`.
+            `test` is None where the benchmark has lists of its own; `speaker_dependent` says that the tested speakers
+            are meant to be in training.
         metrics: What its rows hold.
     """
 
@@ -54,7 +55,15 @@ def benchmark_name(name: str, decoding: str) -> str:
 
 
 def measure_recognition(
-    run: RunFolder, test: Dataset, *, name: str, corpus: str, split: str, decodings: Sequence[str], protocol: str | None
+    run: RunFolder,
+    test: Dataset,
+    *,
+    name: str,
+    corpus: str,
+    split: str,
+    decodings: Sequence[str],
+    protocol: str | None,
+    speaker_dependent: bool = False,
 ) -> None:
     """Measures a recogniser greedily, by choosing among the training texts, or both; speech has no stored protocols."""
     recipe = run.recipe
@@ -70,6 +79,8 @@ def measure_recognition(
             out=run.results,
             lexicon=sorted(set(train["text"])) if decoding == LEXICON else (),
             training_seed=recipe["run"]["seed"],
+            speaker_dependent=speaker_dependent,
+            resample=recipe["data"]["resample"],
         )
 
 
@@ -83,6 +94,7 @@ def measure_assessment(
     decodings: Sequence[str],
     protocol: str | None,
     load: Callable[[RunFolder], Callable[[Dataset], Predictions]],
+    speaker_dependent: bool = False,
 ) -> None:
     """Measures what `load` makes of a run by the inputs that it was trained with; it has no decodings."""
     data = run.recipe["data"]
@@ -109,7 +121,15 @@ def measure_assessment(
 
 
 def measure_voice_conversion(
-    run: RunFolder, test: None, *, name: str, corpus: str, split: str, decodings: Sequence[str], protocol: str | None
+    run: RunFolder,
+    test: None,
+    *,
+    name: str,
+    corpus: str,
+    split: str,
+    decodings: Sequence[str],
+    protocol: str | None,
+    speaker_dependent: bool = False,
 ) -> None:
     """Measures a converter on the stored pairs of validation against the source unchanged and what WORLD does.
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from tone_corpus import write_tone_corpus
 
-from antiphon.processing.corpora import load_split
+from antiphon.processing.corpora import load_corpus, load_split
 from antiphon.train_scripts.progress import trained_share
 from antiphon.train_scripts.recipes import RecipeError
 from antiphon.train_scripts.sources import load_sources
@@ -78,9 +78,42 @@ def test_validation_rows_can_be_named_by_a_condition(settings, tmp_path):
     assert {speaker_of[id] for id in split["train"]} == {"speaker3"}
 
 
+def test_a_model_for_one_speaker_learns_from_own_rows_and_if_asked_from_others(settings, tmp_path):
+    tested, validating = ["audio/002.wav", "audio/003.wav", "audio/006.wav"], ["audio/010.wav"]
+    change = {
+        "folds": {"own": [f"file_name={'|'.join(tested)}"], "groups": ["speaker2"]},
+        "validation": {"where": [f"file_name={validating[0]}"]},
+        "variants": {
+            "baseline": {},
+            "with_others": {
+                "data.train": [
+                    {"name": settings["corpus"]},
+                    {"name": settings["corpus"], "ids": {"file": None, "split": "others"}},
+                ]
+            },
+        },
+    }
+    study = load({**settings, **change}, tmp_path)
+    study.write()
+    assert study.fold_names == ["speaker2"]
+    speaker_of = {row["file_name"]: row["speaker_id"] for row in load_corpus(settings["corpus"])}
+    split = study.splits["speaker2"]
+    assert split["test"] == ["audio/002.wav", "audio/006.wav"]
+    assert split["validation"] == validating
+    own = {name for name, speaker in speaker_of.items() if speaker == "speaker2"}
+    assert set(split["train"]) == own - {*tested, *validating}
+    assert set(split["others"]) == set(speaker_of) - own - {"audio/003.wav"}
+    heard = {
+        variant: set(load_sources(study.trial_recipe(Trial(variant, "speaker2", 0))["data"]["train"], "x")["file_name"])
+        for variant in study.variants
+    }
+    assert heard == {"baseline": set(split["train"]), "with_others": {*split["train"], *split["others"]}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"folds": {"own": ["split=test"]}}, "`validation` needs a `where` condition"),
         ({"variants": {"plain": {}}}, "`baseline` is 'baseline' but `variants` are plain"),
         ({"variants": {"baseline": {"modle.hidden_size": 3}}}, "did you mean `model`"),
         ({"variants": {"baseline": {"training.learning_rat": 3}}}, "did you mean `learning_rate`"),
