@@ -79,7 +79,7 @@ def write_torch_int8(model: nn.Module, folder: Path) -> None:
 
 def write_onnx(model: nn.Module, folder: Path) -> None:
     """Translates the traced model to ONNX, for any batch and length."""
-    _save_onnx(_traced(model), folder / "model.onnx")
+    _translated(model).save(folder / "model.onnx", external_data=False)
     _describe_graph(model, folder / "model.onnx")
 
 
@@ -89,7 +89,7 @@ def write_onnx_int8(model: nn.Module, folder: Path) -> None:
 
     with tempfile.TemporaryDirectory(dir=folder) as workspace:
         whole = Path(workspace) / "float32.onnx"
-        _save_onnx(_traced(model), whole)
+        _translated(model).save(whole, external_data=False)
         # Convolutions hold 1 % of the weights and lose most by it; products of two activations have no weights.
         quantize_dynamic(
             whole,
@@ -149,14 +149,13 @@ def _save_program(program: torch.export.ExportedProgram, model: nn.Module, folde
     _describe_graph(model, folder / "model.pt2")
 
 
-def _save_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
+@lru_cache(maxsize=1)
+def _translated(model: nn.Module) -> torch.onnx.ONNXProgram:
+    program = _traced(model)
     with warnings.catch_warnings():
         # torch warns of its own use of what it deprecated.
         warnings.simplefilter("ignore", FutureWarning)
-        translated = torch.onnx.export(
-            program, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False, external_data=False
-        )
-    translated.save(path, external_data=False)
+        return torch.onnx.export(program, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False)
 
 
 def _describe_graph(model: nn.Module, path: Path) -> None:
