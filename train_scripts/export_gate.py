@@ -117,7 +117,7 @@ def _judge(parity: Parity, answers: list[Answer], max_wer_change: float, max_dif
     if abs(parity.wer_change) > max_wer_change + 1e-9:
         reasons.append(
             f"WER changes by {parity.wer_change:+.4f}, more than {max_wer_change:g}: the original has "
-            f"{parity.wer_original:.4f}, the export {parity.wer_exported:.4f} alone and {parity.wer_batched:.4f} in batches"
+            f"{parity.wer_original:.4f}, the export {parity.wer_exported:.4f}, in batches {parity.wer_batched:.4f}"
         )
     if max_difference is not None and parity.max_log_probability_difference > max_difference:
         reasons.append(
