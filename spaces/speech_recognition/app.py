@@ -50,12 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         checkpoints = choose_checkpoints(options.checkpoint or os.environ.get("ANTIPHON_CHECKPOINT"), PROJECT_FOLDERS)
         first = next(iter(checkpoints.values()))
-        load_recogniser(first)
         if options.exported and len(find_formats(first, options.exported)) == 1:
             raise CheckpointError(
                 f"{options.exported} holds nothing that was exported from {first}; name the folder that "
                 "train_scripts/export.py wrote, and its checkpoint."
             )
+        load_recogniser(first)
     except CheckpointError as error:
         print(f"app.py: error: {error}", file=sys.stderr)
         return 1
