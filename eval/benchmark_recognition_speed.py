@@ -86,6 +86,7 @@ def benchmark_speed(
     for name, row in rows.items():
         kind, folder = contestants[name]
         row["parameters"] = loaded[name].num_parameters
+        row["version"] = getattr(loaded[name], "name", None)  # of what does not come from the checkpoint
         row["wer"] = None if kind in PEERS else _wer(loaded[name], waveforms, references, normalize)
         row |= measure_memory_apart(kind, folder, waveforms)
     return rows

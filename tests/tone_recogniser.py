@@ -24,9 +24,9 @@ def train_tone_recogniser(corpus: Path, folder: Path) -> tuple[ConformerForCTC, 
     processor = ConformerProcessor(extractor, CharacterTokenizer.from_corpus(texts), subsampling_factor=2)
     torch.manual_seed(0)
     config = ConformerConfig(
-        vocab_size=len(processor.tokenizer), num_mel_bins=16, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        vocab_size=len(processor.tokenizer), num_mel_bins=16, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
         num_attention_heads=2, subsampling_factor=2, subsampling_channels=8, conv_kernel_size=7, hidden_dropout=0.05,
-        num_time_masks=0, num_frequency_masks=0, intermediate_ctc_layers=[1],
+        num_time_masks=0, num_frequency_masks=0,
     )  # fmt: skip
     model = ConformerForCTC(config).train()
     optimizer = torch.optim.AdamW(model.parameters())

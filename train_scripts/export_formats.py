@@ -103,7 +103,7 @@ def write_onnx_int8(model: nn.Module, folder: Path) -> None:
 
 
 FORMATS = {
-    "frozen": ExportFormat("checkpoint for recognition alone, float32", write_frozen, 1e-4),
+    "frozen": ExportFormat("checkpoint for recognition alone, float32", write_frozen, 1e-3),
     "frozen_bfloat16": ExportFormat(
         "the same, stored in bfloat16 and computed in float32",
         lambda model, folder: write_frozen(model, folder, torch.bfloat16),
