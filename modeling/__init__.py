@@ -40,6 +40,7 @@ AutoTokenizer.register(ConformerConfig, CharacterTokenizer, exist_ok=True)
 AutoProcessor.register(ConformerConfig, ConformerProcessor, exist_ok=True)
 
 AutoConfig.register(ExportedConfig.model_type, ExportedConfig, exist_ok=True)
+AutoModel.register(ExportedConfig, ExportedForCTC, exist_ok=True)  # a graph has no encoder of its own
 AutoModelForCTC.register(ExportedConfig, ExportedForCTC, exist_ok=True)
 AutoFeatureExtractor.register(ExportedConfig, LogMelFeatureExtractor, exist_ok=True)
 AutoTokenizer.register(ExportedConfig, CharacterTokenizer, exist_ok=True)

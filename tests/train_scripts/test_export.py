@@ -155,8 +155,8 @@ def test_a_padded_item_equals_the_lone_item(load, name):
         alone = model(input_features=batch["input_features"][index : index + 1, :length])
         frames = alone.logits.shape[1]
         assert together.attention_mask[index].sum() == frames == alone.attention_mask.sum() == -(-length // 2)
-        tolerance = 0.6 if name == COARSE_IN_BATCHES else 1e-4
-        torch.testing.assert_close(together.logits[index, :frames], alone.logits[0], atol=tolerance, rtol=0)
+        tolerance = 0.1 * alone.logits.abs().max() if name == COARSE_IN_BATCHES else 1e-4
+        torch.testing.assert_close(together.logits[index, :frames], alone.logits[0], atol=float(tolerance), rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_linear_layers_in_8_bits_are_near_and_see_each_frame_alone():
         expected, found = linear(frames) - linear.bias, quantized(frames) - linear.bias
     # Half a step of each of 48 weights and inputs, were all errors to add up, is far above this.
     assert ((found - expected).norm(dim=-1) < 0.02 * expected.norm(dim=-1)).all()
-    torch.testing.assert_close(quantized(frames[1, 3]), quantized(frames)[1, 3])
+    torch.testing.assert_close(quantized(frames[1:2, 3:4]), quantized(frames)[1:2, 3:4])
     torch.testing.assert_close(quantized(torch.zeros(2, 48)), linear.bias.detach().expand(2, -1))
     assert quantized.weight.dtype == torch.int8
 
