@@ -90,7 +90,7 @@ def write_onnx_int8(model: nn.Module, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as workspace:
         whole = Path(workspace) / "float32.onnx"
         _translated(model).save(whole, external_data=False)
-        # Convolutions hold 1 % of the weights and lose most by it; products of two activations have no weights.
+        # The convolutions are depthwise and hold few weights; products of two activations hold none.
         quantize_dynamic(
             whole,
             folder / "model.onnx",

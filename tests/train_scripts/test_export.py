@@ -285,7 +285,7 @@ def test_a_killed_export_leaves_no_folder_of_a_format(checkpoint, corpus, tmp_pa
     command = [sys.executable, "-c", KILLED, str(checkpoint), "--to", str(tmp_path / "out"), "--corpus", str(corpus)]
     command += ["--formats", "frozen", "--rounds", "1", "--timed-items", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout.readline() == "half way\n"
+        assert "half way\n" in process.stdout  # reads up to there
         process.send_signal(signal.SIGKILL)
     assert [path.name[:8] for path in (tmp_path / "out").iterdir()] == [".frozen-"]
 
