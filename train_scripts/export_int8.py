@@ -1,8 +1,8 @@
 """Linear layers in 8 bits that torch.export can trace.
 
 Of the ready-made ways none served: `torch.ao.quantization` is deprecated in favour of torchao; torchao's layers took
-25 ms for a clip of 3 s where float32 took 8, on one thread and without a compiler, and these took 8; and both replace
-layers whose weights the model reads itself. What is exported from here needs no other package.
+25 ms for a clip of 3 s where float32 took 8, on one thread and without a compiler, and these took 8. What is exported
+from here needs no other package.
 """
 
 import torch
