@@ -14,6 +14,7 @@ if not __package__ and not sys.flags.safe_path:
     del sys.path[0]
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 
 import torch
@@ -62,7 +63,7 @@ def benchmark_recognition(
 
     Args:
         checkpoint: folder with `model.safetensors`, configuration, processor and code, of a model with CTC or of one
-            that generates text, such as Whisper.
+            that generates text, such as Whisper; or a format that `train_scripts/export.py` wrote.
         test: the items to measure on, as `load_corpus` returns them.
         name: of the benchmark; conditions that must not be mixed (lexicon, split) deserve names of their own.
         corpus, split: what `test` is, for the row.
@@ -134,7 +135,9 @@ def benchmark_recognition(
             "judges": [],  # references are typed texts, no model judges
             "audit": None if audit is None else audit.to_dict(),
             "seed": seed,
-            **machine_conditions(torch.device(device)),
+            "exported": read_export(checkpoint),
+            # An exported graph stays on the CPU, whatever was asked for.
+            **machine_conditions(model.device),
         },
         "speed": _speed(transcription),
     }
@@ -222,14 +225,24 @@ def _describe_dataset(dataset: Dataset, corpus: str, split: str, durations: Sequ
 
 
 def _describe_checkpoint(checkpoint: Path, model: torch.nn.Module) -> dict:
-    weights = checkpoint / "model.safetensors"
+    weights = checkpoint / getattr(model.config, "model_file", "model.safetensors")
     return {
         "checkpoint_sha256": file_sha256(weights),
-        "model": {
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "bytes": weights.stat().st_size,
-        },
+        "model": {"parameters": model.num_parameters(), "bytes": weights.stat().st_size},
     }
+
+
+def read_export(checkpoint: Path) -> dict | None:
+    """Return format and original of an exported checkpoint, from the report beside it; None where nothing was exported.
+
+    Returns:
+        `format` and `original_sha256`, the digest of the weights that were exported.
+    """
+    report = checkpoint / "export.json"
+    if not report.is_file():
+        return None
+    content = json.loads(report.read_text(encoding="utf-8"))
+    return {"format": content["format"], "original_sha256": content["conditions"]["checkpoint_sha256"]}
 
 
 def _decoding_name(candidates: Sequence[str]) -> str:

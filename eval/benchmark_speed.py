@@ -17,29 +17,21 @@ if not __package__ and not sys.flags.safe_path:
 
 import argparse
 import json
-import statistics
 import subprocess
-import time
 from collections.abc import Callable
 
 import librosa
 import numpy as np
 import torch
-from transformers import (
-    ParakeetCTCConfig,
-    ParakeetEncoderConfig,
-    ParakeetForCTC,
-    Wav2Vec2ConformerConfig,
-    Wav2Vec2ConformerForCTC,
-    WhisperFeatureExtractor,
-)
+from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from antiphon.eval.conditions import hardware_name, package_versions
+from antiphon.eval.peer_models import PEERS
+from antiphon.eval.speed_rounds import interleaved, resident_bytes, summarize
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import LogMelFeatureExtractor
 
-PAUSE_SECONDS = 0.3
 SAMPLING_RATE, N_FFT, HOP_LENGTH, NUM_MEL_BINS = 16_000, 400, 160, 80
 VOCAB_SIZE, HIDDEN_SIZE, INTERMEDIATE_SIZE, NUM_LAYERS, NUM_HEADS = 32, 144, 576, 8, 4
 CONV_KERNEL_SIZE, SUBSAMPLING_FACTOR, SUBSAMPLING_CHANNELS = 15, 4, 64
@@ -47,30 +39,6 @@ BATCH_SIZE, FRAMES, LABELS = 16, 800, 40
 
 FEATURE_TARGETS = {"transformers spectrogram": 5.0, "WhisperFeatureExtractor": 3.0, "librosa": 1.5}
 STEP_TARGET = 1.3
-
-
-def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Runs every task once per round, after one round that does not count, and returns its seconds per round."""
-    seconds = {name: [] for name in tasks}
-    for count in range(rounds + 1):
-        for name, task in tasks.items():
-            # The thread pools of one library spin for a while after its work, on the cores that the next task needs.
-            time.sleep(PAUSE_SECONDS)
-            start = time.perf_counter()
-            task()
-            if count:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def summarize(seconds: dict[str, list[float]], ours: str) -> dict[str, dict]:
-    """Returns for each task its median seconds and, but for ours, how many times as long as ours it takes."""
-    rows = {}
-    for name, times in seconds.items():
-        rows[name] = {"seconds": statistics.median(times)}
-        if name != ours:
-            rows[name]["ratio"] = statistics.median(theirs / own for theirs, own in zip(times, seconds[ours]))
-    return rows
 
 
 def speech_like(seconds: float, generator: np.random.Generator) -> np.ndarray:
@@ -108,31 +76,10 @@ def measure_features(rounds: int, num_clips: int = 8, clip_seconds: float = 60.0
     return summarize(interleaved(tasks, rounds), "LogMelFeatureExtractor")
 
 
-def build_conformer(dropout: float) -> torch.nn.Module:
+def conformer_config(dropout: float) -> ConformerConfig:
     """Ours, its dropout after every module, inside the feed-forward modules and on the attention weights."""
-    return ConformerForCTC(
-        ConformerConfig(
-            vocab_size=VOCAB_SIZE,
-            num_mel_bins=NUM_MEL_BINS,
-            hidden_size=HIDDEN_SIZE,
-            intermediate_size=INTERMEDIATE_SIZE,
-            num_hidden_layers=NUM_LAYERS,
-            num_attention_heads=NUM_HEADS,
-            conv_kernel_size=CONV_KERNEL_SIZE,
-            subsampling_factor=SUBSAMPLING_FACTOR,
-            subsampling_channels=SUBSAMPLING_CHANNELS,
-            hidden_dropout=dropout,
-            activation_dropout=dropout,
-            attention_dropout=dropout,
-            num_time_masks=0,
-            num_frequency_masks=0,
-        )
-    )
-
-
-def build_parakeet(dropout: float) -> torch.nn.Module:
-    """Parakeet, its dropout after the subsampling, inside the feed-forward modules and on the attention weights."""
-    encoder = ParakeetEncoderConfig(
+    return ConformerConfig(
+        vocab_size=VOCAB_SIZE,
         num_mel_bins=NUM_MEL_BINS,
         hidden_size=HIDDEN_SIZE,
         intermediate_size=INTERMEDIATE_SIZE,
@@ -140,48 +87,16 @@ def build_parakeet(dropout: float) -> torch.nn.Module:
         num_attention_heads=NUM_HEADS,
         conv_kernel_size=CONV_KERNEL_SIZE,
         subsampling_factor=SUBSAMPLING_FACTOR,
-        subsampling_conv_channels=SUBSAMPLING_CHANNELS,
-        dropout=dropout,
+        subsampling_channels=SUBSAMPLING_CHANNELS,
+        hidden_dropout=dropout,
         activation_dropout=dropout,
         attention_dropout=dropout,
-        layerdrop=0.0,
-    )
-    return ParakeetForCTC(ParakeetCTCConfig(vocab_size=VOCAB_SIZE, encoder_config=encoder, pad_token_id=0))
-
-
-def build_wav2vec2(dropout: float) -> torch.nn.Module:
-    """Wav2Vec2Conformer from the waveform, seven strides of its own making one frame of 640 samples, rotary too."""
-    return Wav2Vec2ConformerForCTC(
-        Wav2Vec2ConformerConfig(
-            vocab_size=VOCAB_SIZE,
-            hidden_size=HIDDEN_SIZE,
-            intermediate_size=INTERMEDIATE_SIZE,
-            num_hidden_layers=NUM_LAYERS,
-            num_attention_heads=NUM_HEADS,
-            conv_depthwise_kernel_size=CONV_KERNEL_SIZE,
-            conv_dim=(SUBSAMPLING_CHANNELS,) * 7,
-            conv_stride=(5, 4, 2, 2, 2, 2, 2),
-            conv_kernel=(10, 4, 3, 3, 3, 2, 2),
-            position_embeddings_type="rotary",
-            hidden_act="silu",
-            num_conv_pos_embeddings=1,  # made but never used by the encoder
-            hidden_dropout=dropout,
-            activation_dropout=dropout,
-            attention_dropout=dropout,
-            feat_proj_dropout=0.0,
-            conformer_conv_dropout=dropout,
-            final_dropout=0.0,
-            layerdrop=0.0,
-            apply_spec_augment=False,
-        )
+        num_time_masks=0,
+        num_frequency_masks=0,
     )
 
 
-MODELS = {
-    "ConformerForCTC": build_conformer,
-    "ParakeetForCTC": build_parakeet,
-    "Wav2Vec2ConformerForCTC": build_wav2vec2,
-}
+MODELS = {"ConformerForCTC": ConformerForCTC, **PEERS}
 
 
 def make_batch(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -203,7 +118,7 @@ def make_batch(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def make_step(name: str, dtype: str, dropout: float) -> tuple[torch.nn.Module, Callable[[], None]]:
     """Builds a model and returns it with its training step: forward, backward and AdamW."""
     torch.manual_seed(0)
-    model = MODELS[name](dropout).train()
+    model = MODELS[name](conformer_config(dropout)).train()
     batch = make_batch(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
@@ -230,12 +145,6 @@ def measure_memory(name: str, dtype: str, dropout: float) -> int:
     step()
     step()
     return resident_bytes("VmHWM") - before
-
-
-def resident_bytes(field: str) -> int:
-    """Reads a field of /proc/self/status, which is in KiB."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:")]
-    return 1024 * int(line.split()[1])
 
 
 def measure_memory_apart(name: str, dtype: str, dropout: float) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig, UnivNetConfig, UnivNetModel
 
-from antiphon.eval.benchmark_speed import interleaved, speech_like, summarize
+from antiphon.eval.benchmark_speed import speech_like
+from antiphon.eval.speed_rounds import interleaved, summarize
 from antiphon.processing.feature_extraction_log_mel import LogMelFeatureExtractor
 
 SECONDS = 5.0

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from antiphon.eval.benchmark_speed import resident_bytes
 from antiphon.eval.conditions import hardware_name
+from antiphon.eval.speed_rounds import resident_bytes
 from antiphon.eval.voice_checkpoint import load_converter
 from antiphon.eval.voice_judges import SAMPLING_RATE
 

@@ -17,12 +17,14 @@ from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFe
 
 from .configuration_conformer import ConformerConfig
 from .configuration_content_encoder import ContentEncoderConfig
+from .configuration_exported import ExportedConfig
 from .configuration_piano_assessment import PianoAssessmentConfig
 from .configuration_speaker_encoder import SpeakerEncoderConfig
 from .configuration_vocoder import VocoderConfig
 from .configuration_voice_converter import VoiceConverterConfig
 from .modeling_conformer import ConformerForCTC, ConformerModel
 from .modeling_content_encoder import ContentEncoderForCTC, ContentEncoderModel
+from .modeling_exported import ExportedForCTC
 from .modeling_piano_assessment import PianoAssessmentModel
 from .modeling_piano_pretraining import PianoLatticePreTraining
 from .modeling_speaker_encoder import SpeakerEncoderModel
@@ -36,6 +38,13 @@ AutoModelForCTC.register(ConformerConfig, ConformerForCTC, exist_ok=True)
 AutoFeatureExtractor.register(ConformerConfig, LogMelFeatureExtractor, exist_ok=True)
 AutoTokenizer.register(ConformerConfig, CharacterTokenizer, exist_ok=True)
 AutoProcessor.register(ConformerConfig, ConformerProcessor, exist_ok=True)
+
+AutoConfig.register(ExportedConfig.model_type, ExportedConfig, exist_ok=True)
+AutoModel.register(ExportedConfig, ExportedForCTC, exist_ok=True)  # a graph has no encoder of its own
+AutoModelForCTC.register(ExportedConfig, ExportedForCTC, exist_ok=True)
+AutoFeatureExtractor.register(ExportedConfig, LogMelFeatureExtractor, exist_ok=True)
+AutoTokenizer.register(ExportedConfig, CharacterTokenizer, exist_ok=True)
+AutoProcessor.register(ExportedConfig, ConformerProcessor, exist_ok=True)
 
 AutoConfig.register(PianoAssessmentConfig.model_type, PianoAssessmentConfig, exist_ok=True)
 AutoModel.register(PianoAssessmentConfig, PianoAssessmentModel, exist_ok=True)
@@ -65,6 +74,8 @@ __all__ = [
     "ContentEncoderConfig",
     "ContentEncoderForCTC",
     "ContentEncoderModel",
+    "ExportedConfig",
+    "ExportedForCTC",
     "PianoAssessmentConfig",
     "PianoAssessmentModel",
     "PianoLatticePreTraining",

@@ -24,7 +24,11 @@ SHIPPED_MAY_IMPORT = {
     "modeling": {"torch", "numpy", "transformers", "huggingface_hub"},
     "processing": {"numpy", "torch", "transformers", "tokenizers", "soundfile", "soxr"},
 }
-MAY_ALSO_IMPORT = {"audio_midi.py": {"mido"}, "voice_prompt.py": {"safetensors"}}
+MAY_ALSO_IMPORT = {
+    "audio_midi.py": {"mido"},
+    "voice_prompt.py": {"safetensors"},
+    "modeling_exported.py": {"onnxruntime"},
+}
 # What a room may know of the others.
 MAY_KNOW = {
     "modeling": {"processing"},  # its __init__.py alone, see SHIPPED for the rest

@@ -1,8 +1,9 @@
 """A Gradio Space: speak, or drop a file, and see what a recogniser heard, where, and how good it is.
 
-    python app.py [CHECKPOINT]
+    python app.py [CHECKPOINT] [--exported FOLDER]
 
-CHECKPOINT is a folder or a Hub id, by default $ANTIPHON_CHECKPOINT, else the newest one in runs/ and model_cards/.
+CHECKPOINT is a folder or a Hub id, by default $ANTIPHON_CHECKPOINT, else the newest one in runs/ and model_cards/. What
+was exported from it, into `exported` beside its weights or into FOLDER, can be chosen on the page.
 """
 
 import argparse
@@ -13,10 +14,10 @@ from pathlib import Path
 
 import gradio as gr
 from alignment_picture import draw_alignment
-from checkpoints import CheckpointError, choose_checkpoints, find_examples
+from checkpoints import ORIGINAL, CheckpointError, choose_checkpoints, find_examples, find_formats
 from recogniser import Recogniser, Transcription, load_recogniser
 from recordings import MAX_SECONDS, Recording, RecordingError, read_recording
-from scores import describe_scores
+from scores import describe_export, describe_scores
 
 MAX_MEGABYTES = 10
 MAX_WAITING = 16
@@ -44,14 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Starts the server; what stands in the way is one sentence."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?", help="folder or Hub id; by default the newest one found")
+    parser.add_argument("--exported", type=Path, metavar="FOLDER", help="what train_scripts/export.py wrote")
     options = parser.parse_args(arguments)
     try:
         checkpoints = choose_checkpoints(options.checkpoint or os.environ.get("ANTIPHON_CHECKPOINT"), PROJECT_FOLDERS)
-        load_recogniser(next(iter(checkpoints.values())))
+        first = next(iter(checkpoints.values()))
+        if options.exported and len(find_formats(first, options.exported)) == 1:
+            raise CheckpointError(
+                f"{options.exported} holds nothing that was exported from {first}; name the folder that "
+                "train_scripts/export.py wrote, and its checkpoint."
+            )
+        load_recogniser(first)
     except CheckpointError as error:
         print(f"app.py: error: {error}", file=sys.stderr)
         return 1
-    page = build_page(checkpoints)
+    page = build_page(checkpoints, options.exported)
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
     page.launch(
         # The fonts of the visitor's system: nothing to load, and bold letters match.
@@ -66,13 +74,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
+def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr.Blocks:
     """Lays out the page.
 
     Args:
         checkpoints: Folders by the name to show, the first one preselected.
+        exported: Folder of exported formats, as `find_formats` takes it.
     """
     first = next(iter(checkpoints))
+    formats = {name: find_formats(folder, exported) for name, folder in checkpoints.items()}
     with gr.Blocks(title="Speech recognition", analytics_enabled=False, delete_cache=DELETE_CACHE_SECONDS) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
@@ -83,6 +93,13 @@ def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
                 if examples := find_examples(checkpoints[first]):
                     gr.Examples([[str(path)] for path in examples], inputs=audio, label="Examples")
                 name = gr.Dropdown(list(checkpoints), value=first, label="Checkpoint", filterable=False)
+                format = gr.Dropdown(
+                    list(formats[first]),
+                    value=ORIGINAL,
+                    label="Format",
+                    filterable=False,
+                    visible=len(formats[first]) > 1,
+                )
             with gr.Column(scale=3):
                 status = gr.Markdown(READY, elem_id="status")
                 transcript = gr.Textbox(
@@ -94,17 +111,30 @@ def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
         picture = gr.HTML(elem_id="picture")
         card = gr.Markdown(elem_id="card", container=True)
 
-        def transcribe(name: str, path: str | None) -> Iterator[tuple]:
-            yield from run_transcription(checkpoints[name], path)
+        def transcribe(name: str, path: str | None, format: str = ORIGINAL) -> Iterator[tuple]:
+            # Until the page has caught up with another checkpoint, it may name a format that only the one before has.
+            yield from run_transcription(formats[name].get(format, checkpoints[name]), path)
 
-        def describe(name: str) -> str:
-            return describe_checkpoint(name, checkpoints[name])
+        def describe(name: str, format: str) -> str:
+            return describe_checkpoint(name, checkpoints[name], formats[name].get(format))
 
-        gr.on([page.load, name.change], describe, name, card, show_progress="hidden", api_visibility="private")
+        def offer_formats(name: str, format: str) -> dict:
+            kept = format if format in formats[name] else ORIGINAL
+            return gr.update(choices=list(formats[name]), value=kept, visible=len(formats[name]) > 1)
+
+        name.change(offer_formats, [name, format], format, show_progress="hidden", api_visibility="private")
         gr.on(
-            [audio.change, name.change],
+            [page.load, name.change, format.change],
+            describe,
+            [name, format],
+            card,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        gr.on(
+            [audio.change, name.change, format.input],
             transcribe,
-            [name, audio],
+            [name, audio, format],
             [status, transcript, words, picture],
             api_name="transcribe",
             show_progress_on=transcript,
@@ -117,7 +147,7 @@ def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str
     """Yields the contents of status, transcript, words and picture, as the work goes on.
 
     Args:
-        folder: Of the checkpoint.
+        folder: Of the checkpoint, or of a format that was exported from it.
         path: Of the audio file; None when the recording was taken away.
     """
     if path is None:
@@ -160,15 +190,18 @@ def describe_work(recording: Recording, result: Transcription, recogniser: Recog
     return work if result.text else f"⚠️ {NO_SPEECH}\n\n{work}"
 
 
-def describe_checkpoint(name: str, folder: Path) -> str:
-    """Markdown: which checkpoint is loaded and how good it is."""
+def describe_checkpoint(name: str, folder: Path, exported: Path | None = None) -> str:
+    """Markdown: which checkpoint is loaded, in which format, and how good it is."""
     try:
-        recogniser = load_recogniser(folder)
+        recogniser = load_recogniser(exported or folder)
     except CheckpointError as error:
         return f"⚠️ {error}"
+    is_exported = exported not in (None, folder)
     return (
         f"### How good is {name}?\n{recogniser.num_parameters:,} parameters, hears {recogniser.sampling_rate} Hz; "
-        f"95 % confidence intervals in parentheses; ↓ lower and ↑ higher is better.\n\n{describe_scores(folder)}"
+        "95 % confidence intervals in parentheses; ↓ lower and ↑ higher is better.\n\n"
+        + (f"{describe_export(exported)} The results below are the original's.\n\n" if is_exported else "")
+        + describe_scores(folder)
     )
 
 

@@ -1,5 +1,6 @@
 """Which checkpoint to use: those that lie in this project, a folder, or a Hub repository."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from huggingface_hub import snapshot_download
 WEIGHTS = "model.safetensors"
 # A run is published to `hub`, with the same weights as in `checkpoint`.
 RUN_PARTS = ("hub", "checkpoint")
-# What loading, scores and examples need; never a pickle.
-HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "samples/*.wav"]
+# What loading, scores and examples need; never a pickle, as exported .pt2 files may hold.
+HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "*.onnx", "samples/*.wav"]
+ORIGINAL = "original"
+EXPORT_REPORT = "export.json"
 
 
 class CheckpointError(ValueError):
@@ -74,6 +77,35 @@ def resolve_checkpoint(reference: str) -> Path:
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{reference!r} holds no {WEIGHTS}; name the folder that `save_pretrained` wrote.")
     return folder.resolve()
+
+
+def find_formats(folder: Path, exported: Path | None = None) -> dict[str, Path]:
+    """The ways to run a checkpoint: its own weights first, then what was exported from exactly these.
+
+    Args:
+        folder: Of the checkpoint.
+        exported: Folder that `train_scripts/export.py` wrote; by default `exported` in the checkpoint or its run.
+
+    Returns:
+        Folders by the name of the format.
+    """
+    found = {}
+    digest = weights_sha256(folder)
+    for report in sorted((exported or _beside(folder, "exported")).glob(f"*/{EXPORT_REPORT}")):
+        try:
+            original = json.loads(report.read_text(encoding="utf-8"))["conditions"]["checkpoint_sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # written by something else
+        # What has no graph and no weights was fetched from the Hub without them.
+        if original == digest and any(report.parent.glob("model.*")):
+            found[report.parent.name] = report.parent.resolve()
+    return {ORIGINAL: folder} | found
+
+
+def weights_sha256(folder: Path) -> str:
+    """Digest of a checkpoint's weights, by which results and exports say what they belong to."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_examples(folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ class Recogniser:
     """A speech recogniser with its processor.
 
     Args:
-        folder: Checkpoint folder. The code in it is run.
+        folder: Checkpoint folder, exported or not. The code in it is run.
 
     Raises:
         CheckpointError: It does not load, or is no recogniser of this kind.
@@ -75,8 +75,9 @@ class Recogniser:
             raise CheckpointError(f"The checkpoint {folder} does not load: {type(error).__name__}: {reason}") from error
         if not hasattr(self.processor, "decode_logits"):
             raise CheckpointError(f"The checkpoint {folder} gives no word timings; choose one trained with Antiphon.")
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = model.eval().to(self.device)
+        self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        # An exported model stays on the CPU.
+        self.device = self.model.device.type
 
     @property
     def sampling_rate(self) -> int:
@@ -86,7 +87,7 @@ class Recogniser:
     @property
     def num_parameters(self) -> int:
         """Number of weights."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return self.model.num_parameters()
 
     @torch.inference_mode()
     def transcribe(self, recording: Recording) -> Transcription:

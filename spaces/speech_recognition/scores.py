@@ -1,11 +1,10 @@
 """How good a checkpoint is, in the words of the result rows that evaluation wrote."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
 
-from checkpoints import WEIGHTS, find_results
+from checkpoints import EXPORT_REPORT, find_results, weights_sha256
 
 METRIC_NAMES = {"wer": "word error rate", "cer": "character error rate", "accuracy": "transcripts without an error"}
 NO_BREAK_SPACE = "\u00a0"
@@ -17,8 +16,7 @@ def describe_scores(folder: Path) -> str:
 
     A row that names other weights is left out and counted: its numbers say nothing about these.
     """
-    with (folder / WEIGHTS).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = weights_sha256(folder)
     sections, num_foreign, num_broken = [], 0, 0
     for path in find_results(folder):
         try:
@@ -39,6 +37,20 @@ def describe_scores(folder: Path) -> str:
     if num_broken:
         sections.append(f"Left out: {_count(num_broken, 'file')} in `results` that cannot be read as a result row.")
     return "\n\n".join(sections)
+
+
+def describe_export(folder: Path) -> str:
+    """Markdown for an exported format: what it is and how it did beside the original, as the exporter measured."""
+    report = json.loads((folder / EXPORT_REPORT).read_text(encoding="utf-8"))
+    name, parity, conditions = report["format"], report["parity"], report["conditions"]
+    sizes, speed = report["model_bytes"], report["speed"][name]
+    return (
+        f"Running **{_inline(name)}** ({_inline(report['description'])}). On {parity['num_clips']} recordings of "
+        f"{_inline(conditions['corpus'])} {_inline(conditions['split'])} its word error rate was "
+        f"{parity['wer_exported']:.2%} where the original's is {parity['wer_original']:.2%}; its model file has "
+        f"{sizes[name] / 2**20:.1f} MiB where the original's has {sizes['original'] / 2**20:.1f}; it took "
+        f"{speed['ratio']:.2f} of the original's time."
+    )
 
 
 def describe_row(row: dict) -> str:

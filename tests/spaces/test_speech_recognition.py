@@ -14,11 +14,12 @@ import torch
 from browser import open_browser, open_page, serve_space
 from clean_process import WITHOUT_ANTIPHON
 from space_modules import imported_packages, modules_of
-from tiny_checkpoint import result_row, write_row, write_run
+from tiny_checkpoint import result_row, write_checkpoint, write_row, write_run
 
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.corpora import decode, load_corpus
+from antiphon.train_scripts import export
 
 SPACE = Path(__file__).parents[2] / "spaces" / "speech_recognition"
 SAMPLING_RATE = 16_000
@@ -78,9 +79,22 @@ def trained(clips) -> tuple[ConformerForCTC, ConformerProcessor]:
         torch.set_num_threads(num_threads)
 
 
+def export_onnx(checkpoint: Path, clips: dict[str, np.ndarray], folder: Path, corpus: Path) -> None:
+    """Exports a checkpoint as a user does, measured on the clips."""
+    (corpus / "audio").mkdir(parents=True)
+    lines = ["file_name,text,speaker_id,split,source,license"]
+    for index, (text, waveform) in enumerate(clips.items()):
+        soundfile.write(corpus / "audio" / f"{index}.wav", waveform, SAMPLING_RATE, subtype="FLOAT")
+        lines.append(f"audio/{index}.wav,{text},speaker,test,synthetic,CC0-1.0")
+    (corpus / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = ["--corpus", str(corpus), "--formats", "onnx", "--rounds", "1", "--timed-items", "1"]
+    assert export.main([str(checkpoint), "--to", str(folder), *options]) == 0
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, trained, clips) -> Path:
-    """A project folder with two runs: `known`, measured and with examples, and `older`, which nobody measured."""
+    """A project folder with two runs: `known`, measured, with examples and exported, and `older`, unmeasured."""
+    pytest.importorskip("onnxscript", reason="needs onnxscript: pip install antiphon[export]")
     project = tmp_path_factory.mktemp("project")
     older = write_run(project / "runs" / "older")
     (older / "results" / "digits_test.json").unlink()
@@ -92,6 +106,7 @@ def project(tmp_path_factory, trained, clips) -> Path:
     (known / "samples").mkdir()
     for text, waveform in clips.items():
         soundfile.write(known / "samples" / f"{text}.wav", waveform, SAMPLING_RATE)
+    export_onnx(known / "checkpoint", clips, known / "exported", tmp_path_factory.mktemp("export") / "corpus")
     return project
 
 
@@ -229,6 +244,31 @@ def test_transcription_agrees_with_the_processor(space, project, trained, clips)
         assert f">{label}</text>" in picture
 
 
+def test_exported_formats_of_these_weights_alone_are_offered(space, project, tmp_path):
+    find_formats = space("checkpoints").find_formats
+    known, older = (project / "runs" / name / "checkpoint" for name in ("known", "older"))
+    onnx = (project / "runs" / "known" / "exported" / "onnx").resolve()
+    assert find_formats(known) == {"original": known, "onnx": onnx}
+    assert find_formats(older, onnx.parent) == {"original": older}  # exported from other weights
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "export.json").write_text("[1]")
+    assert find_formats(known, tmp_path) == {"original": known}
+
+
+def test_exported_model_transcribes_as_the_original(space, project, clips):
+    text, waveform = next(iter(clips.items()))
+    folders = space("checkpoints").find_formats(project / "runs" / "known" / "checkpoint")
+    recording = space("recordings").Recording(waveform, SAMPLING_RATE, SAMPLING_RATE)
+    recognisers = {name: space("recogniser").Recogniser(folder) for name, folder in folders.items()}
+    original, exported = (recognisers[name].transcribe(recording) for name in ("original", "onnx"))
+    assert (exported.text, exported.words) == (text, original.words)
+    np.testing.assert_allclose(exported.symbol_probabilities, original.symbol_probabilities, atol=1e-4)
+    assert recognisers["onnx"].num_parameters == recognisers["original"].num_parameters
+    said = space("scores").describe_export(folders["onnx"])
+    assert "Running **onnx**" in said
+    assert "On 3 recordings" in said
+
+
 def test_recording_without_words_is_said_to_hold_no_speech(space):
     pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
     recording = space("recordings").Recording(np.ones(SAMPLING_RATE, np.float32), SAMPLING_RATE, SAMPLING_RATE)
@@ -249,12 +289,15 @@ def test_recording_without_words_is_said_to_hold_no_speech(space):
         ([], "make quickstart"),
         (["no/such folder"], "is no folder here and cannot be fetched"),
         (["."], "holds no model"),
+        (["known", "--exported", "."], "holds nothing that was exported from"),
     ],
-    ids=["none", "missing", "empty"],
+    ids=["none", "missing", "empty", "exports"],
 )
 def test_missing_checkpoint_is_told_in_one_sentence(space, tmp_path, monkeypatch, capsys, arguments, sentence):
     pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
     monkeypatch.chdir(tmp_path)
+    if "known" in arguments:
+        write_checkpoint(tmp_path / "known")
     monkeypatch.delenv("ANTIPHON_CHECKPOINT", raising=False)
     app = space("app")
     monkeypatch.setattr(app, "PROJECT_FOLDERS", [tmp_path])
@@ -267,7 +310,8 @@ def test_missing_checkpoint_is_told_in_one_sentence(space, tmp_path, monkeypatch
 
 def test_what_the_hub_would_install_is_what_is_imported():
     requirements = {re.split("[<>=]", line)[0] for line in (SPACE / "requirements.txt").read_text().split()}
-    assert imported_packages(SPACE) == requirements
+    # The code of an exported model needs it.
+    assert imported_packages(SPACE) | {"onnxruntime"} == requirements
 
 
 # ---------------------------------------------------------------- the whole, in a browser
@@ -417,4 +461,22 @@ def test_example_and_change_of_checkpoint(visit, clips):
     page.get_by_role("option", name="runs/older").click()
     page.get_by_text("No results found beside this checkpoint").wait_for()
     assert "resampled from 16000 Hz to the model's 8000 Hz" in status_of(page, "8000 Hz, recognised")
+    assert problems == []
+
+
+def test_exported_format_is_chosen_on_the_page(visit, clips):
+    page, problems = visit()
+    text = next(iter(clips))
+    page.get_by_text(f"{text}.wav").click()
+    status_of(page, "of audio")
+    page.get_by_label("Format").click()
+    page.get_by_role("option", name="onnx").click()
+    page.get_by_text("Running onnx (ONNX, float32, for onnxruntime). On 3 recordings").wait_for()
+    status_of(page, "of audio")
+    assert transcript_of(page) == text
+    # A checkpoint of which nothing was exported has no choice.
+    page.get_by_label("Checkpoint").click()
+    page.get_by_role("option", name="runs/older").click()
+    page.get_by_label("Format").wait_for(state="hidden")
+    assert "8000 Hz, recognised" in status_of(page, "8000 Hz, recognised")
     assert problems == []
