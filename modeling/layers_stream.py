@@ -150,3 +150,25 @@ class ConformerStream:
         for layer, cache in zip(self.model.layers, self.caches):
             hidden_states = layer(hidden_states, position_embeddings, cache=cache)
         return hidden_states
+
+
+class CTCStream:
+    """Features in, scores of symbols out, in pieces of any size; made by `ConformerForCTC.stream`.
+
+    Args:
+        model: A `ConformerForCTC` in evaluation mode.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.encoder_stream = model.encoder.stream()
+
+    @torch.no_grad()
+    def push(self, input_features: torch.Tensor) -> torch.Tensor:
+        """Takes (batch, frames, num_mel_bins) and returns logits of complete chunks, (batch, frames, vocab_size)."""
+        return self.model.head(self.encoder_stream.push(input_features))
+
+    @torch.no_grad()
+    def finish(self) -> torch.Tensor:
+        """Ends the stream and returns the last logits, (batch, frames, vocab_size)."""
+        return self.model.head(self.encoder_stream.finish())

@@ -17,7 +17,7 @@ from .layers_conformer import ConformerLayer
 from .layers_dropout import Dropout
 from .layers_positions import RotaryPositions, make_positions
 from .layers_spec_augment import SpecAugment
-from .layers_stream import ConformerStream, chunk_mask_function, draw_chunk_frames
+from .layers_stream import ConformerStream, CTCStream, chunk_mask_function, draw_chunk_frames
 from .layers_subsampling import ConvolutionSubsampling, subsampled_lengths
 from .losses_ctc import ctc_loss
 
@@ -202,6 +202,14 @@ class ConformerForCTC(ConformerPreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+    def stream(self) -> CTCStream:
+        """Starts a stream of features; its pieces, joined, equal the offline logits.
+
+        Raises:
+            ValueError: the configuration has no chunks, or convolutions that see later frames.
+        """
+        return CTCStream(self)
 
 
 ConformerModel.register_for_auto_class("AutoModel")

@@ -111,7 +111,7 @@ def test_mistakes_are_one_sentence(override, message):
 
 
 def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
-    """With dropout, masks, augmentation and drawn lengths of chunks; stopped in the middle of an epoch of three batches."""
+    """With dropout, masks, augmentation and chunks drawn; stopped in the middle of an epoch of three batches."""
     more = [
         "training.max_steps=12", "training.eval_steps=4", "training.save_steps=4",
         "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
@@ -172,8 +172,8 @@ def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):
         "data.sampling_rate=16000": "expects 8000 Hz",
         "model.position_embeddings_type=absolute": "learnt with rotary ones",
     }
-    for mistake, message in mistakes.items():
-        third = overrides(corpus, tmp_path / "third", start, mistake)
+    for number, (mistake, message) in enumerate(mistakes.items()):
+        third = overrides(corpus, tmp_path / f"third-{number}", start, mistake)
         done = subprocess.run([*wrong, *third], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert message in done.stderr
