@@ -194,8 +194,9 @@ def as_markdown(result: dict) -> str:
     lines = [
         f"### Streaming on `{conditions['corpus']}`, split {conditions['split']}\n",
         f"{conditions['num_items']} recordings of {conditions['num_speakers']} speakers, "
-        f"{conditions['audio_seconds']:.0f} s; {result['parameters']:,} parameters, {result['positions']} positions, one frame every "
-        f"{1000 * conditions['frame_seconds']:.0f} ms; {conditions['hardware']}; {conditions['date']}.\n",
+        f"{conditions['audio_seconds']:.0f} s; {result['parameters']:,} parameters, {result['positions']} positions, "
+        f"one frame every {1000 * conditions['frame_seconds']:.0f} ms; {conditions['hardware']}; "
+        f"{conditions['date']}.\n",
         HEADER,
         "|" + " --- |" * HEADER.count(" |"),
     ]
