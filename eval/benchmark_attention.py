@@ -112,14 +112,16 @@ def measure_lengths(
         # Speaker by speaker, since each length cuts their words otherwise.
         speakers = items.groupby("speaker_id")[["errors", "words"]].sum()
         alone = speakers if alone is None else alone
-        metrics = summarize_items(items, seed=seed)["metrics"]
+        summary = summarize_items(items, seed=seed)
         lengths.append(
             {
                 "factor": factor,
                 "recordings": len(joined),
                 "median_seconds": float(np.median([item.seconds for item in joined])),
-                "metrics": {name: metrics[name] for name in ("wer", "cer")},
+                "metrics": {name: summary["metrics"][name] for name in ("wer", "cer")},
                 "wer_minus_alone": _difference(speakers, alone, seed),
+                "claims": summary["claims"],
+                "speakers": speakers.to_dict("index"),
                 "texts_unlike_eager": sum(map(str.__ne__, heard["sdpa"], heard["eager"])),
             }
         )
@@ -131,6 +133,14 @@ def measure_lengths(
         "split_sha256": records_sha256(zip(item_ids(test), texts)),
         "lengths": lengths,
     }
+
+
+def compare_checkpoints(measured: Sequence[dict], seed: int) -> None:
+    """Adds to each length of each checkpoint but the first how its error rate differs from the first one's there."""
+    for other in measured[1:]:
+        for row, first in zip(other["lengths"], measured[0]["lengths"], strict=True):
+            own, theirs = (pd.DataFrame.from_dict(each["speakers"], orient="index") for each in (row, first))
+            row["wer_minus_first"] = _difference(own, theirs, seed)
 
 
 def _difference(speakers: pd.DataFrame, alone: pd.DataFrame, seed: int) -> dict:
@@ -172,8 +182,8 @@ def as_markdown(result: dict) -> str:
             f"{conditions['num_items']} clips of {conditions['num_speakers']} speakers, joined to multiples of "
             f"{conditions['training_seconds']:g} s; intervals resample whole speakers.\n",
             "| checkpoint | positions | joined to | recordings | median (s) | WER | WER minus that of single clips "
-            "| texts unlike eager |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| WER minus that of the first checkpoint | texts unlike eager |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for measured in result["checkpoints"]:
             for row in measured["lengths"]:
@@ -181,9 +191,12 @@ def as_markdown(result: dict) -> str:
                 lines.append(
                     f"| {measured['checkpoint']} | {measured['positions']} | {joined} | {row['recordings']} "
                     f"| {row['median_seconds']:.1f} | {_percent(row['metrics']['wer'])} "
-                    f"| {_percent(row['wer_minus_alone']) if row['factor'] else ''} | {row['texts_unlike_eager']} |"
+                    f"| {_percent(row['wer_minus_alone']) if row['factor'] else ''} "
+                    f"| {_percent(row['wer_minus_first']) if 'wer_minus_first' in row else ''} "
+                    f"| {row['texts_unlike_eager']} |"
                 )
-        blocks.append("\n".join(lines))
+        claims = {claim for measured in result["checkpoints"] for row in measured["lengths"] for claim in row["claims"]}
+        blocks.append("\n".join([*lines, *(f"\n- {claim}" for claim in sorted(claims))]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -221,12 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "resample": options.resample,
         }
     lengths = {"resample": options.resample, "seed": options.seed}
+    measured = [
+        measure_lengths(checkpoint, test, options.training_seconds, options.factors, **lengths)
+        for checkpoint in options.checkpoints
+    ]
+    compare_checkpoints(measured, options.seed)
     result = {
         "costs": measure_costs(options.cost_seconds, options.rounds),
-        "checkpoints": [
-            measure_lengths(checkpoint, test, options.training_seconds, options.factors, **lengths)
-            for checkpoint in options.checkpoints
-        ],
+        "checkpoints": measured,
         "conditions": conditions,
     }
     options.out.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,8 @@ class ConformerConfig(PreTrainedConfig):
         training_chunk_frames: Lengths of chunks, None for everything, of which each batch of training draws one, so
             that one model serves every latency. None trains with `chunk_frames` alone.
         position_embeddings_type: How attention knows where frames are. "rotary" and "relative" know distances alone;
-            "absolute" adds the time since the beginning to the input, and beyond the longest training utterance meets
-            times that it never learnt, to no good end; "none" leaves it to the convolutions.
+            "absolute" adds the time since the beginning to the input: it computes beyond the longest training utterance
+            too, but with times that it never learnt; "none" leaves it to the convolutions.
         subsampling_factor: Feature frames per output frame; a power of two.
         subsampling_channels: Channels of the convolutions that subsample.
         rope_theta: Base of the position frequencies, rotary or sinusoidal.
@@ -50,8 +50,8 @@ class ConformerConfig(PreTrainedConfig):
         rotary instead of relative sinusoidal positions by default; layer instead of batch normalisation in the
         convolution module, so that neither padding nor the number of processes changes what a batch computes.
         `training_chunk_frames` follows Zhang et al. 2020, "Unified Streaming and Non-streaming Two-pass End-to-end
-        Model for Speech Recognition", whose chunks have any length up to 25 frames in half of the batches
-        and no end in the others; here the lengths are listed, and each is drawn as often as it stands in the list.
+        Model for Speech Recognition", whose chunks have any length up to 25 frames in half of the batches and no end
+        in the others; here the lengths are listed, and each is drawn as often as it stands in the list.
     """
 
     model_type = "antiphon_conformer"

@@ -96,7 +96,7 @@ class Recogniser:
         Raises:
             ValueError: The checkpoint needs to hear what comes later.
         """
-        if not hasattr(self.processor, "stream"):
+        if not (hasattr(self.processor, "stream") and hasattr(self.model, "stream")):
             raise ValueError("it was published before streams existed.")
         return self.processor.stream(self.live_model)
 
@@ -105,7 +105,7 @@ class Recogniser:
         """The model itself where it has chunks; one that trained with several lengths is loaded again with one."""
         config = self.model.config
         lengths = [length for length in getattr(config, "training_chunk_frames", None) or () if length]
-        if config.chunk_frames is not None or not lengths:
+        if getattr(config, "chunk_frames", None) is not None or not lengths:
             return self.model
         fitting = [length for length in lengths if length * self.processor.frame_seconds <= LONGEST_LIVE_CHUNK]
         chunk_frames = max(fitting) if fitting else min(lengths)

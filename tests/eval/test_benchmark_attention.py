@@ -42,9 +42,11 @@ def test_memory_grows_with_the_square_of_the_length_where_scores_are_written_out
 def test_both_tables_are_written(tmp_path, capsys):
     corpus = write_tone_corpus(tmp_path / "tones")
     write_checkpoint(tmp_path / "checkpoint")
+    write_checkpoint(tmp_path / "other", seed=1)
     benchmark.main(
-        [str(tmp_path / "checkpoint"), "--corpus", str(corpus), "--split", "all", "--training-seconds", "1",
-         "--factors", "2", "--cost-seconds", "1", "--rounds", "1", "--out", str(tmp_path / "out")]
+        [str(tmp_path / "checkpoint"), str(tmp_path / "other"), "--corpus", str(corpus), "--split", "all",
+         "--training-seconds", "1", "--factors", "2", "--cost-seconds", "1", "--rounds", "1",
+         "--out", str(tmp_path / "out")]
     )  # fmt: skip
     result = json.loads((tmp_path / "out" / "attention.json").read_text())
     assert [(row["positions"], row["implementation"]) for row in result["costs"]] == [
@@ -55,6 +57,11 @@ def test_both_tables_are_written(tmp_path, capsys):
     assert single["recordings"] == 24 > joined["recordings"]
     assert joined["median_seconds"] >= 2
     assert single["wer_minus_alone"]["value"] == 0
+    others = result["checkpoints"][1]["lengths"]
+    for row, other in zip((single, joined), others, strict=True):
+        difference = other["metrics"]["wer"]["value"] - row["metrics"]["wer"]["value"]
+        assert other["wer_minus_first"]["value"] == pytest.approx(difference)
+        assert "wer_minus_first" not in row
     assert single["texts_unlike_eager"] == joined["texts_unlike_eager"] == 0
     table = (tmp_path / "out" / "attention.md").read_text()
     assert table in capsys.readouterr().out
