@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .layers_attention import RotaryAttention
+from .layers_attention import ATTENTIONS
 from .layers_depthwise import DepthwiseConvolution
 from .layers_dropout import Dropout
 from .layers_stream import LayerCache, StreamCache
@@ -63,7 +63,7 @@ class ConformerLayer(GradientCheckpointingLayer):
     def __init__(self, config):
         super().__init__()
         self.feed_forward_before = FeedForward(config)
-        self.attention = RotaryAttention(config)
+        self.attention = ATTENTIONS[config.position_embeddings_type](config)
         self.convolution = ConvolutionModule(config)
         self.feed_forward_after = FeedForward(config)
         for name in ("feed_forward_before", "attention", "convolution", "feed_forward_after", "output"):
@@ -73,7 +73,7 @@ class ConformerLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | torch.Tensor | None,
         attention_mask: torch.Tensor | None = None,
         is_padding: torch.Tensor | None = None,
         cache: LayerCache | None = None,

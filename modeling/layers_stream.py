@@ -36,11 +36,27 @@ class LayerCache:
     convolution: StreamCache | None
 
 
-def chunk_mask_function(config) -> Callable | None:
+def draw_chunk_frames(config, is_training: bool) -> int | None:
+    """The length of chunks for one batch: in training one of `training_chunk_frames`, where the configuration has any.
+
+    It comes from torch's generator of the CPU, so that a resumed training draws the same ones.
+
+    Args:
+        config: Needs `chunk_frames`, `training_chunk_frames`.
+        is_training: Whether the model is in training mode.
+    """
+    lengths = config.training_chunk_frames
+    if not is_training or lengths is None:
+        return config.chunk_frames
+    return lengths[int(torch.randint(len(lengths), ()))]
+
+
+def chunk_mask_function(config, chunk_frames: int | None) -> Callable | None:
     """Which keys a query hears: those of its own chunk and of `left_chunks` before.
 
     Args:
-        config: Needs `chunk_frames`, `left_chunks`, `_attn_implementation`.
+        config: Needs `left_chunks`, `_attn_implementation`.
+        chunk_frames: Output frames of a chunk; None for no chunks.
 
     Returns:
         A mask function of transformers, or None where every frame hears every other.
@@ -48,16 +64,16 @@ def chunk_mask_function(config) -> Callable | None:
     Raises:
         ValueError: for an implementation of attention that takes no such mask.
     """
-    if config.chunk_frames is None:
+    if chunk_frames is None:
         return None
     if config._attn_implementation not in ("eager", "sdpa"):
         raise ValueError(
-            f"`attn_implementation` is {config._attn_implementation!r} but `chunk_frames` is {config.chunk_frames}, "
+            f"`attn_implementation` is {config._attn_implementation!r} but `chunk_frames` is {chunk_frames}, "
             "which needs 'eager' or 'sdpa'."
         )
 
     def hears(batch, head, query, key):
-        distance = query // config.chunk_frames - key // config.chunk_frames
+        distance = query // chunk_frames - key // chunk_frames
         is_heard = distance >= 0
         return is_heard if config.left_chunks is None else is_heard & (distance <= config.left_chunks)
 
@@ -79,7 +95,8 @@ class ConformerStream:
         if not config.causal_convolutions or config.chunk_frames is None:
             raise ValueError(
                 f"`causal_convolutions` is {config.causal_convolutions} and `chunk_frames` is {config.chunk_frames}, "
-                "but a stream needs true and a number; train a model with both."
+                "but a stream needs true and a number; train a model with both, or load one whose convolutions are "
+                "causal with `from_pretrained(..., chunk_frames=8)`."
             )
         self.model = model
         past_frames = None if config.left_chunks is None else config.left_chunks * config.chunk_frames
@@ -88,6 +105,7 @@ class ConformerStream:
         ]
         self.chunk_length = config.chunk_frames * config.subsampling_factor
         self.subsampling_past = StreamCache(config.subsampling_factor)
+        self.num_frames = 0
         self.pending = None
         self.finished = False
 
@@ -126,7 +144,31 @@ class ConformerStream:
         is_first = len(self.subsampling_past) == 0
         hidden_states = self.model.subsampling(self.subsampling_past.extend(chunk), None)
         hidden_states = hidden_states if is_first else hidden_states[:, 1:]
+        hidden_states = self.model.positions.enter(hidden_states, past_frames=self.num_frames)
+        self.num_frames += hidden_states.shape[1]
         position_embeddings = self.model.positions(hidden_states, past_frames=len(self.caches[0].attention))
         for layer, cache in zip(self.model.layers, self.caches):
             hidden_states = layer(hidden_states, position_embeddings, cache=cache)
         return hidden_states
+
+
+class CTCStream:
+    """Features in, scores of symbols out, in pieces of any size; made by `ConformerForCTC.stream`.
+
+    Args:
+        model: A `ConformerForCTC` in evaluation mode.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.encoder_stream = model.encoder.stream()
+
+    @torch.no_grad()
+    def push(self, input_features: torch.Tensor) -> torch.Tensor:
+        """Takes (batch, frames, num_mel_bins) and returns logits of complete chunks, (batch, frames, vocab_size)."""
+        return self.model.head(self.encoder_stream.push(input_features))
+
+    @torch.no_grad()
+    def finish(self) -> torch.Tensor:
+        """Ends the stream and returns the last logits, (batch, frames, vocab_size)."""
+        return self.model.head(self.encoder_stream.finish())

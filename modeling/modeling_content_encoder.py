@@ -10,8 +10,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_content_encoder import ContentEncoderConfig
-from .layers_attention import RotaryPositions
 from .layers_envelope import RunningMean, SpectralEnvelope
+from .layers_positions import RotaryPositions
 from .layers_quantization import FiniteScalarQuantizer
 from .losses_ctc import ctc_loss
 from .modeling_conformer import ConformerModel

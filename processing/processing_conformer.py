@@ -7,6 +7,7 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from .feature_extraction_log_mel import LogMelFeatureExtractor
+from .processing_stream import TranscriptStream
 from .tokenization_character import CharacterTokenizer
 
 
@@ -87,11 +88,30 @@ class ConformerProcessor(ProcessorMixin):
         else:
             lengths = torch.as_tensor(attention_mask).sum(-1).tolist()
         return [
-            self._transcript(item_ids[:length].tolist(), item_scores[:length].tolist())
+            self.transcript(item_ids[:length].tolist(), item_scores[:length].tolist())
             for item_ids, item_scores, length in zip(ids, scores, lengths)
         ]
 
-    def _transcript(self, ids: list[int], scores: list[float]) -> dict:
+    def stream(self, model) -> TranscriptStream:
+        """Starts a stream of audio, whose text comes while it is spoken and in the end equals the offline one.
+
+        Args:
+            model: A `ConformerForCTC` in evaluation mode.
+
+        Raises:
+            ValueError: features or model need what comes later: `normalize` other than "global" or "none",
+                convolutions that are not causal, or no `chunk_frames`.
+        """
+        return TranscriptStream(self, model)
+
+    def transcript(self, ids: list[int], scores: list[float], first_frame: int = 0) -> dict:
+        """Text and timed words, as `decode_logits` gives them, of the best symbol of each frame.
+
+        Args:
+            ids: (frames,) symbols.
+            scores: (frames,) their probabilities.
+            first_frame: Frames of the model before these, for the times.
+        """
         space = self.tokenizer.convert_tokens_to_ids("|")
         words, symbols = [], []
         frame = 0
@@ -102,14 +122,14 @@ class ConformerProcessor(ProcessorMixin):
                 symbols = []
             elif symbol != self.tokenizer.pad_token_id:
                 symbols.append((symbol, first, frame, max(scores[first:frame])))
-        words = [self._timed_word(symbols) for symbols in [*words, symbols] if symbols]
+        words = [self._timed_word(symbols, first_frame) for symbols in [*words, symbols] if symbols]
         return {"text": " ".join(word["word"] for word in words), "words": words}
 
-    def _timed_word(self, symbols: list[tuple[int, int, int, float]]) -> dict:
+    def _timed_word(self, symbols: list[tuple[int, int, int, float]], first_frame: int) -> dict:
         return {
             "word": self.tokenizer.decode([symbol for symbol, *_ in symbols], group_tokens=False),
-            "start_seconds": self._frame_edge(symbols[0][1]),
-            "end_seconds": self._frame_edge(symbols[-1][2]),
+            "start_seconds": self._frame_edge(first_frame + symbols[0][1]),
+            "end_seconds": self._frame_edge(first_frame + symbols[-1][2]),
             "confidence": float(np.mean([score for *_, score in symbols])),
         }
 

@@ -124,7 +124,13 @@ def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[PreTrainedModel
                 f"`data.sampling_rate` is {recipe['data']['sampling_rate']} but the checkpoint {checkpoint} expects "
                 f"{processor.sampling_rate} Hz; set the recipe to that and `data.resample` to true."
             )
-        # Only what regularises may differ from the checkpoint; another shape fails to load.
+        positions = ConformerConfig.from_pretrained(checkpoint).position_embeddings_type
+        if options.get("position_embeddings_type", positions) != positions:
+            raise RecipeError(
+                f"`model.position_embeddings_type` is {options['position_embeddings_type']} but the checkpoint "
+                f"{checkpoint} learnt with {positions} ones; start from one that fits, or from random weights."
+            )
+        # Only what regularises and what frames hear may differ from the checkpoint; another shape fails to load.
         return ConformerForCTC.from_pretrained(checkpoint, **options), processor
     processor = build_processor(recipe["data"], corpus, options.get("subsampling_factor", 4), recipe["run"]["seed"])
     config = ConformerConfig(

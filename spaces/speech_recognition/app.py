@@ -15,12 +15,14 @@ from pathlib import Path
 import gradio as gr
 from alignment_picture import draw_alignment
 from checkpoints import ORIGINAL, CheckpointError, choose_checkpoints, find_examples, find_formats
+from live import LIVE_READY, LiveSession, end_live, hear_piece
 from recogniser import Recogniser, Transcription, load_recogniser
 from recordings import MAX_SECONDS, Recording, RecordingError, read_recording
 from scores import describe_export, describe_scores
 
 MAX_MEGABYTES = 10
 MAX_WAITING = 16
+LIVE_PIECE_SECONDS = 0.3
 # Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
 PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
@@ -31,7 +33,7 @@ INTRODUCTION = f"""# Speech recognition
 Speak or choose a file (WAV, FLAC, OGG or MP3, up to {MAX_SECONDS} s and {MAX_MEGABYTES} MB). Recordings are deleted
 within about an hour and used for nothing else."""
 CSS = """
-#transcript textarea { font-size: 1.4rem; line-height: 1.4; }
+#transcript textarea, #live-transcript textarea { font-size: 1.4rem; line-height: 1.4; }
 .alignment { margin: 0; }
 .alignment > div { overflow-x: auto; }
 .alignment svg { display: block; width: 100%; height: auto; margin: 0 auto; }
@@ -109,6 +111,13 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
                     headers=WORD_COLUMNS, label="Words", elem_id="words", interactive=False, max_height=300
                 )
         picture = gr.HTML(elem_id="picture")
+        with gr.Accordion("Live", open=False, elem_id="live"):
+            microphone = gr.Audio(
+                sources=["microphone"], streaming=True, type="filepath", label="Microphone", elem_id="microphone"
+            )
+            live_status = gr.Markdown(LIVE_READY, elem_id="live-status")
+            live_text = gr.Textbox(label="Live text", elem_id="live-transcript", interactive=False, lines=2)
+            session = gr.State(None)
         card = gr.Markdown(elem_id="card", container=True)
 
         def transcribe(name: str, path: str | None, format: str = ORIGINAL) -> Iterator[tuple]:
@@ -122,14 +131,38 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
             kept = format if format in formats[name] else ORIGINAL
             return gr.update(choices=list(formats[name]), value=kept, visible=len(formats[name]) > 1)
 
-        name.change(offer_formats, [name, format], format, show_progress="hidden", api_visibility="private")
+        private = {"show_progress": "hidden", "api_visibility": "private"}
+        name.change(offer_formats, [name, format], format, **private)
+
+        def offer_live(name: str) -> tuple:
+            return show_live(checkpoints[name])
+
+        def hear(name: str, path: str | None, session: LiveSession | str | None) -> tuple:
+            text, session, status = hear_piece(load_recogniser(checkpoints[name]), path, session)
+            return gr.skip() if text is None else text, session, status
+
+        def end(session: LiveSession | str | None) -> tuple:
+            text, session, status = end_live(session)
+            return gr.skip() if text is None else text, session, status
+
+        gr.on([page.load, name.change], offer_live, name, [microphone, live_text, live_status, session], **private)
+        live = [live_text, session, live_status]
+        microphone.start_recording(lambda: ("", None, LIVE_READY), None, live, **private)
+        microphone.stream(
+            hear,
+            [name, microphone, session],
+            live,
+            stream_every=LIVE_PIECE_SECONDS,
+            time_limit=MAX_SECONDS + 10,
+            **private,
+        )
+        microphone.stop_recording(end, session, live, **private)
         gr.on(
             [page.load, name.change, format.change],
             describe,
             [name, format],
             card,
-            show_progress="hidden",
-            api_visibility="private",
+            **private,
         )
         gr.on(
             [audio.change, name.change, format.input],
@@ -141,6 +174,15 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
             trigger_mode="always_last",
         )
     return page
+
+
+def show_live(folder: Path) -> tuple:
+    """Microphone, live text, live status and session for a checkpoint: to be used, or a sentence that says why not."""
+    try:
+        reason = load_recogniser(folder).why_not_live
+    except CheckpointError as error:
+        reason = f"⚠️ {error}"
+    return gr.Audio(visible=reason is None), gr.Textbox("", visible=reason is None), reason or LIVE_READY, None
 
 
 def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str, list[list], str]]:

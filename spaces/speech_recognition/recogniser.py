@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from checkpoints import CheckpointError
 from recordings import Recording
 from transformers import AutoModelForCTC, AutoProcessor
 
+LONGEST_LIVE_CHUNK = 0.5  # seconds; a listener to live text hardly notices less
 DECIBELS_PER_LOG = 10 / math.log(10)  # log-mel features are natural logarithms of power
 
 
@@ -75,6 +76,7 @@ class Recogniser:
             raise CheckpointError(f"The checkpoint {folder} does not load: {type(error).__name__}: {reason}") from error
         if not hasattr(self.processor, "decode_logits"):
             raise CheckpointError(f"The checkpoint {folder} gives no word timings; choose one trained with Antiphon.")
+        self.folder = folder
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         # An exported model stays on the CPU.
         self.device = self.model.device.type
@@ -88,6 +90,37 @@ class Recogniser:
     def num_parameters(self) -> int:
         """Number of weights."""
         return self.model.num_parameters()
+
+    def open_stream(self):
+        """Starts a stream of audio, with `push` and `finish`.
+
+        Raises:
+            ValueError: The checkpoint needs to hear what comes later.
+        """
+        if not (hasattr(self.processor, "stream") and hasattr(self.model, "stream")):
+            raise ValueError("it was published before streams existed.")
+        return self.processor.stream(self.live_model)
+
+    @cached_property
+    def live_model(self):
+        """The model itself where it has chunks; one that trained with several lengths is loaded again with one."""
+        config = self.model.config
+        lengths = [length for length in getattr(config, "training_chunk_frames", None) or () if length]
+        if getattr(config, "chunk_frames", None) is not None or not lengths:
+            return self.model
+        fitting = [length for length in lengths if length * self.processor.frame_seconds <= LONGEST_LIVE_CHUNK]
+        chunk_frames = max(fitting) if fitting else min(lengths)
+        model = AutoModelForCTC.from_pretrained(self.folder, trust_remote_code=True, chunk_frames=chunk_frames)
+        return model.eval().to(self.device)
+
+    @cached_property
+    def why_not_live(self) -> str | None:
+        """Why there is no live text with this checkpoint; None where there is."""
+        try:
+            self.open_stream()
+        except ValueError as error:
+            return f"No live text with this checkpoint, which hears the whole before it writes: {error}"
+        return None
 
     @torch.inference_mode()
     def transcribe(self, recording: Recording) -> Transcription:

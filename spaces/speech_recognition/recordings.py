@@ -9,6 +9,7 @@ import soxr
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 60
+MAX_PIECE_SECONDS = 10  # of a live recording; the browser sends a fraction of a second
 MAX_CHANNELS = 2
 # Together with the channels and the time they bound the memory that a small compressed file can ask for.
 SAMPLING_RATES = (4_000, 192_000)
@@ -55,7 +56,8 @@ def read_recording(path: str | Path, sampling_rate: int) -> Recording:
     Raises:
         RecordingError: The file is empty, no audio, too short, too long, silent, or has too many channels.
     """
-    waveform, orig_sampling_rate = _decode(Path(path))
+    channels, orig_sampling_rate = _decode(Path(path), MAX_SECONDS, "float32")
+    waveform = channels.mean(axis=1)
     seconds = len(waveform) / orig_sampling_rate
     if seconds < MIN_SECONDS:
         raise RecordingError(f"This recording lasts {seconds:.2f} s; record at least {MIN_SECONDS} s.")
@@ -68,26 +70,35 @@ def read_recording(path: str | Path, sampling_rate: int) -> Recording:
     return Recording(waveform, sampling_rate, orig_sampling_rate)
 
 
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    """The waveform (samples,) and its rate; the header is judged before anything is decoded."""
+def read_piece(path: str | Path) -> tuple[np.ndarray, int]:
+    """Reads a piece of a live recording: (samples, channels), 16-bit integers, and its rate in Hz.
+
+    Raises:
+        RecordingError: The file is empty, no audio, too long, or has too many channels.
+    """
+    return _decode(Path(path), MAX_PIECE_SECONDS, "int16")
+
+
+def _decode(path: Path, max_seconds: int, dtype: str) -> tuple[np.ndarray, int]:
+    """The waveform (samples, channels) and its rate; the header is judged before anything is decoded."""
     if not path.is_file() or path.stat().st_size == 0:
         raise RecordingError("This file is empty; choose another or record again.")
     try:
         with soundfile.SoundFile(path) as file:
-            _check_header(file)
+            _check_header(file, max_seconds)
             # One sample more than allowed: a header may promise less than the file holds.
-            channels = file.read(MAX_SECONDS * file.samplerate + 1, dtype="float32", always_2d=True)
+            channels = file.read(max_seconds * file.samplerate + 1, dtype=dtype, always_2d=True)
             sampling_rate = file.samplerate
     except soundfile.LibsndfileError:
         raise RecordingError(
             "This file is no audio that can be read here, or it is damaged; choose a WAV, FLAC, OGG or MP3 file."
         ) from None
-    if len(channels) > MAX_SECONDS * sampling_rate:
-        raise RecordingError(f"This recording lasts longer than {MAX_SECONDS} s; choose a shorter part of it.")
-    return channels.mean(axis=1), sampling_rate
+    if len(channels) > max_seconds * sampling_rate:
+        raise RecordingError(f"This recording lasts longer than {max_seconds} s; choose a shorter part of it.")
+    return channels, sampling_rate
 
 
-def _check_header(file: soundfile.SoundFile) -> None:
+def _check_header(file: soundfile.SoundFile, max_seconds: int) -> None:
     lowest, highest = SAMPLING_RATES
     if not lowest <= file.samplerate <= highest:
         raise RecordingError(
@@ -96,7 +107,7 @@ def _check_header(file: soundfile.SoundFile) -> None:
     if file.channels > MAX_CHANNELS:
         raise RecordingError(f"This file has {file.channels} channels; choose a mono or stereo recording.")
     seconds = file.frames / file.samplerate
-    if seconds > MAX_SECONDS:
+    if seconds > max_seconds:
         raise RecordingError(
-            f"This recording lasts {seconds:.1f} s, at most {MAX_SECONDS} s are accepted; choose a shorter part of it."
+            f"This recording lasts {seconds:.1f} s, at most {max_seconds} s are accepted; choose a shorter part of it."
         )

@@ -5,9 +5,10 @@ import torch
 from tiny_conformer import make_config
 from torch import nn
 
-from antiphon.modeling.layers_attention import RotaryAttention, RotaryPositions, rotate
+from antiphon.modeling.layers_attention import RotaryAttention, rotate
 from antiphon.modeling.layers_depthwise import DepthwiseConvolution
 from antiphon.modeling.layers_dropout import Dropout
+from antiphon.modeling.layers_positions import RotaryPositions
 from antiphon.modeling.layers_spec_augment import SpecAugment
 from antiphon.modeling.layers_subsampling import ConvolutionSubsampling, subsampled_lengths
 

@@ -30,16 +30,17 @@ STEPS = 240
 # ---------------------------------------------------------------- a recogniser that knows three sentences
 
 
-def overfit(waveforms: list[np.ndarray], texts: list[str]) -> tuple[ConformerForCTC, ConformerProcessor]:
+def overfit(
+    waveforms: list[np.ndarray], texts: list[str], extractor: LogMelFeatureExtractor, **changes
+) -> tuple[ConformerForCTC, ConformerProcessor]:
     """Trains a tiny Conformer on a few clips until it knows them, at any loudness and amid any silence."""
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    extractor = LogMelFeatureExtractor(feature_size=40, sampling_rate=SAMPLING_RATE)
     processor = ConformerProcessor(extractor, CharacterTokenizer.from_corpus(texts))
     config = ConformerConfig(
         vocab_size=len(processor.tokenizer), num_mel_bins=40, hidden_size=64, intermediate_size=128,
         num_hidden_layers=2, num_attention_heads=2, subsampling_channels=8, hidden_dropout=0.0,
-        num_time_masks=0, num_frequency_masks=0,
+        num_time_masks=0, num_frequency_masks=0, **changes,
     )  # fmt: skip
     model = ConformerForCTC(config).train()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -74,7 +75,8 @@ def trained(clips) -> tuple[ConformerForCTC, ConformerProcessor]:
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more threads than that slow so small a model down
     try:
-        return overfit(list(clips.values()), list(clips))
+        extractor = LogMelFeatureExtractor(feature_size=40, sampling_rate=SAMPLING_RATE)
+        return overfit(list(clips.values()), list(clips), extractor)
     finally:
         torch.set_num_threads(num_threads)
 
@@ -92,13 +94,32 @@ def export_onnx(checkpoint: Path, clips: dict[str, np.ndarray], folder: Path, co
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, trained, clips) -> Path:
-    """A project folder with two runs: `known`, measured, with examples and exported, and `older`, unmeasured."""
+def streamer(clips) -> tuple[ConformerForCTC, ConformerProcessor]:
+    """A recogniser of the same sentences that can write while it hears."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        extractor = LogMelFeatureExtractor(
+            feature_size=40, sampling_rate=SAMPLING_RATE, normalize="global", mel_floor=1e-6
+        ).fit(clips.values())
+        chunks = {"causal_convolutions": True, "training_chunk_frames": [8]}
+        return overfit(list(clips.values()), list(clips), extractor, **chunks)
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, trained, streamer, clips) -> Path:
+    """A project folder: `known`, measured, exported and with examples, `older`, unmeasured, and `streaming`."""
     pytest.importorskip("onnxscript", reason="needs onnxscript: pip install antiphon[export]")
     project = tmp_path_factory.mktemp("project")
     older = write_run(project / "runs" / "older")
     (older / "results" / "digits_test.json").unlink()
     os.utime(older / "checkpoint" / "model.safetensors", (0, 0))
+    streaming = project / "runs" / "streaming" / "checkpoint"
+    for part in streamer:
+        part.save_pretrained(streaming)
+    os.utime(streaming / "model.safetensors", (1, 1))
     known = project / "runs" / "known"
     for part in trained:
         part.save_pretrained(known / "checkpoint")
@@ -269,6 +290,64 @@ def test_exported_model_transcribes_as_the_original(space, project, clips):
     assert "On 3 recordings" in said
 
 
+# ---------------------------------------------------------------- live
+
+
+def play(session, samples: np.ndarray) -> list[str]:
+    """Says 16-bit samples into a live session, as a browser sends them; the texts on the way and in the end."""
+    pieces = np.array_split(samples[:, None], round(len(samples) / MICROPHONE_RATE / 0.3))
+    return [*(session.push(piece, MICROPHONE_RATE) for piece in pieces), session.finish()]
+
+
+def test_live_text_grows_and_ends_as_that_of_the_whole(space, project, clips):
+    recogniser = space("recogniser").Recogniser(project / "runs" / "streaming" / "checkpoint")
+    assert recogniser.why_not_live is None
+    assert recogniser.live_model.config.chunk_frames == 8
+    for waveform in clips.values():
+        padded = 0.5 * np.pad(waveform, SAMPLING_RATE // 2)  # half as loud, so that no peak leaves the 16 bits
+        samples = (soxr.resample(padded, SAMPLING_RATE, MICROPHONE_RATE) * 32767).astype(np.int16)
+        session = space("live").LiveSession(recogniser.open_stream(), SAMPLING_RATE)
+        texts = play(session, samples)
+        heard = soxr.resample(samples.astype(np.float32) / 32768, MICROPHONE_RATE, SAMPLING_RATE)
+        expected = transcribe_in_process((recogniser.live_model, recogniser.processor), heard)
+        assert texts[-1] == expected["text"]
+        assert len(set(texts)) > 3
+        assert session.push(np.zeros((100, 1), np.int16), MICROPHONE_RATE) == texts[-1]  # too late
+        assert re.fullmatch(r"\d\.\d s heard, \d\.\d{3} s of work for each second\.", session.summary)
+    # The same weights still hear whole recordings whole.
+    assert recogniser.model.config.chunk_frames is None
+
+
+def test_live_sessions_are_bounded(space):
+    live = space("live")
+    stream = SimpleNamespace(push=lambda samples: {"text": "a"}, finish=lambda: {"text": "a b"})
+    session = live.LiveSession(stream, SAMPLING_RATE)
+    minute = np.zeros((59 * SAMPLING_RATE, 2), np.int16)
+    assert session.push(minute, SAMPLING_RATE) == "a"
+    with pytest.raises(ValueError, match="changed its sampling rate"):
+        session.push(minute, MICROPHONE_RATE)
+    with pytest.raises(ValueError, match="ends after 60 s"):
+        session.push(minute, SAMPLING_RATE)
+    assert live.end_live(session)[0] == "a b"
+    # What comes after the end begins no session.
+    ended = live.end_live(session)[1]
+    assert live.hear_piece(None, "late.wav", ended) == (None, ended, ended)
+
+
+def test_a_piece_that_is_no_sound_ends_the_session_with_a_sentence(space, project, tmp_path):
+    recogniser = space("recogniser").Recogniser(project / "runs" / "streaming" / "checkpoint")
+    (tmp_path / "piece.wav").write_text("I am a text.")
+    text, session, status = space("live").hear_piece(recogniser, str(tmp_path / "piece.wav"), None)
+    assert text is None
+    assert session == status
+    assert "no audio that can be read here" in status
+
+
+def test_a_checkpoint_that_cannot_stream_says_why(space, project):
+    recogniser = space("recogniser").Recogniser(project / "runs" / "known" / "checkpoint")
+    assert "`normalize` is 'utterance', which needs the whole signal" in recogniser.why_not_live
+
+
 def test_recording_without_words_is_said_to_hold_no_speech(space):
     pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
     recording = space("recordings").Recording(np.ones(SAMPLING_RATE, np.float32), SAMPLING_RATE, SAMPLING_RATE)
@@ -423,6 +502,30 @@ def test_microphone_is_transcribed(visit, clips):
     assert re.search(r"resampled from \d+ Hz to the model's 16000 Hz", status_of(page, "of audio"))
     assert transcript_of(page) == text
     assert problems == []
+
+
+def test_text_appears_while_the_microphone_is_on(visit, clips):
+    text = next(iter(clips))
+    page, problems = visit()
+    page.get_by_role("button", name="Live").click()
+    page.locator("#live-status").get_by_text("No live text with this checkpoint").wait_for()
+    assert not page.locator("#microphone").is_visible()
+    page.get_by_label("Checkpoint").click()
+    page.get_by_role("option", name="runs/streaming").click()
+    page.locator("#live-status").get_by_text("appears while you speak").wait_for()
+    page.wait_for_timeout(1000)  # Gradio loads its recorder when it is first shown
+    page.locator("#microphone").get_by_role("button", name="Record").click()
+    # Written while the microphone is still on.
+    page.wait_for_function(
+        "text => document.querySelector('#live-transcript textarea').value.startsWith(text)", arg=text
+    )
+    assert "s of work for each second" in page.locator("#live-status").inner_text()
+    # Not a click of the mouse, which waits for a still picture.
+    page.locator("#microphone").get_by_role("button", name="Stop").evaluate("button => button.click()")
+    page.locator("#microphone").get_by_role("button", name="Record").wait_for()
+    assert page.locator("#live-transcript textarea").input_value().startswith(text)
+    # A stream that ended meanwhile cannot be closed, which the console tells.
+    assert [problem for problem in problems if "404" not in problem] == []
 
 
 def test_bad_files_are_answered_with_a_sentence(visit, clips, tmp_path):

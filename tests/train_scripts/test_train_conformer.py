@@ -135,10 +135,11 @@ def train_until(step, what, arguments):
 
 
 def test_killed_and_resumed_equals_uninterrupted(corpus, tmp_path):
-    """With dropout, masks and augmentation on; stopped in the middle of an epoch of three batches."""
+    """With dropout, masks, augmentation and chunks drawn; stopped in the middle of an epoch of three batches."""
     more = [
         "training.max_steps=12", "training.eval_steps=2", "training.save_steps=4", "run.keep_best=2", "run.keep_last=3",
         "data.augmentation={noise: {probability: 1.0}, speed: {probability: 0.5}}",
+        "model.causal_convolutions=true", "model.training_chunk_frames=[2, 5, null]",
     ]  # fmt: skip
     train(overrides(corpus, tmp_path / "whole", *more))
     killed = overrides(corpus, tmp_path / "killed", *more)
@@ -195,10 +196,15 @@ def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):
     config = json.loads((tmp_path / "second" / "checkpoint" / "config.json").read_text())
     assert config["num_time_masks"] == 0
     wrong = [sys.executable, str(SCRIPTS / "train_conformer.py"), "debug"]
-    wrong += overrides(corpus, tmp_path / "third", start, "data.sampling_rate=16000")
-    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "expects 8000 Hz" in done.stderr
+    mistakes = {
+        "data.sampling_rate=16000": "expects 8000 Hz",
+        "model.position_embeddings_type=absolute": "learnt with rotary ones",
+    }
+    for number, (mistake, message) in enumerate(mistakes.items()):
+        third = overrides(corpus, tmp_path / f"third-{number}", start, mistake)
+        done = subprocess.run([*wrong, *third], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
