@@ -94,8 +94,8 @@ class BeamSearch:
         weight: float | None = None,
         length_bonus: float | None = None,
         hot_words: HotWords | None = None,
-        min_log_probability: float = -8.0,
-        max_score_distance: float = 15.0,
+        min_log_probability: float = -7.0,
+        max_score_distance: float = 12.0,
     ):
         if num_beams < 1:
             raise ValueError(f"`num_beams` is {num_beams}; expected 1 or more, such as 32.")

@@ -28,6 +28,7 @@ class BackoffNgrams:
         self.probabilities, self.backoffs = probabilities, backoffs
         self.order = max(map(len, probabilities), default=0)
         self.vocabulary = frozenset(ngram[0] for ngram in probabilities if len(ngram) == 1) - {START}
+        self._contexts = {ngram[:-1] for ngram in probabilities} | set(backoffs)
         if not self.vocabulary:
             raise ValueError("`probabilities` holds no n-gram of one token; expected at least one beside the start.")
 
@@ -92,10 +93,11 @@ class BackoffNgrams:
         return backoff + value
 
     def extend_context(self, context: tuple[str, ...], token: str) -> tuple[str, ...]:
-        """The context after one more token, no longer than the model looks back."""
-        if self.order == 1:
-            return ()
-        return (*context, token if token in self.vocabulary else UNKNOWN)[1 - self.order :]
+        """The context after one more token, no longer than what the model knows anything about."""
+        context = (*context, token if token in self.vocabulary else UNKNOWN)
+        while len(context) >= self.order or (context and context not in self._contexts):
+            context = context[1:]
+        return context
 
     def to_arpa(self) -> str:
         """The text of an ARPA file; numbers are written so that they come back unchanged."""

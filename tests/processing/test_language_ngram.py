@@ -49,12 +49,16 @@ def test_an_arpa_file_comes_back_unchanged(ngrams, tmp_path):
     assert (loaded.order, loaded.vocabulary) == (ngrams.order, ngrams.vocabulary)
 
 
-def test_contexts_are_as_long_as_the_model_looks_back(ngrams):
+def test_contexts_keep_what_matters_and_no_more(ngrams):
     context = (START,)[: ngrams.order - 1]
     for token in ("one", "unheard", "two", "three", "one"):
         context = ngrams.extend_context(context, token)
     full = (START, "one", UNKNOWN, "two", "three", "one")
-    assert context == full[len(full) - ngrams.order + 1 :]
+    full = full[len(full) - ngrams.order + 1 :]
+    assert context == full[len(full) - len(context) :]
+    assert len(context) == min(ngrams.order - 1, 1), '"three one" was never seen'
+    for token in ngrams.vocabulary:
+        assert ngrams.log_probability(context, token) == ngrams.log_probability(full, token)
 
 
 def test_a_file_of_another_tool_is_read(tmp_path):
