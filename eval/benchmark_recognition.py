@@ -92,7 +92,8 @@ def benchmark_recognition(
         The row, as written.
 
     Raises:
-        ValueError: no items, an item without a text, or both a lexicon and beams.
+        ValueError: no items, an item without a text, or both a lexicon and beams, or beams for a
+            checkpoint that generates its text.
         CorpusError: names of items that are missing or not unique.
         SplitLeakageError: training and test share what they must not.
     """
@@ -110,6 +111,8 @@ def benchmark_recognition(
     num_known = None if audit is None else audit.num_shared_groups
     model, processor = load_recogniser(checkpoint)
     model = model.to(device)
+    if beams and model.can_generate():
+        raise ValueError("`beams` needs a CTC checkpoint; this one generates its text by a search of its own.")
     search = beams.make_search(checkpoint, processor.tokenizer) if beams else None
     normalize, normalizer_name = text_normalizer(
         AutoProcessor.from_pretrained(text_like, trust_remote_code=True).tokenizer if text_like else processor.tokenizer

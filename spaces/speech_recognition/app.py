@@ -20,9 +20,12 @@ from scores import describe_scores
 
 MAX_MEGABYTES = 10
 MAX_WAITING = 16
+MAX_HOT_WORDS = 50
+MAX_HOT_WORD_LETTERS = 1000
 # Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
 PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
+SOUND_ALONE, LANGUAGE_MODEL = "sound alone", "with language model"
 WORD_COLUMNS = ["word", "start", "end", "confidence"]
 READY = "Record something or choose a file; the transcript appears by itself."
 NO_SPEECH = "No speech was found in this recording; speak closer to the microphone, or choose another file."
@@ -83,6 +86,7 @@ def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
                 if examples := find_examples(checkpoints[first]):
                     gr.Examples([[str(path)] for path in examples], inputs=audio, label="Examples")
                 name = gr.Dropdown(list(checkpoints), value=first, label="Checkpoint", filterable=False)
+                decoding, hot_words = build_decoding()
             with gr.Column(scale=3):
                 status = gr.Markdown(READY, elem_id="status")
                 transcript = gr.Textbox(
@@ -94,17 +98,24 @@ def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
         picture = gr.HTML(elem_id="picture")
         card = gr.Markdown(elem_id="card", container=True)
 
-        def transcribe(name: str, path: str | None) -> Iterator[tuple]:
-            yield from run_transcription(checkpoints[name], path)
+        def transcribe(
+            name: str, path: str | None, decoding: str = SOUND_ALONE, hot_words: str = ""
+        ) -> Iterator[tuple]:
+            yield from run_transcription(checkpoints[name], path, decoding == LANGUAGE_MODEL, hot_words)
+
+        def offer(name: str) -> tuple[dict, dict]:
+            return offer_decoding(checkpoints[name])
 
         def describe(name: str) -> str:
             return describe_checkpoint(name, checkpoints[name])
 
         gr.on([page.load, name.change], describe, name, card, show_progress="hidden", api_visibility="private")
+        choices = [decoding, hot_words]
+        gr.on([page.load, name.change], offer, name, choices, show_progress="hidden", api_visibility="private")
         gr.on(
-            [audio.change, name.change],
+            [audio.change, name.change, decoding.input, hot_words.submit],
             transcribe,
-            [name, audio],
+            [name, audio, *choices],
             [status, transcript, words, picture],
             api_name="transcribe",
             show_progress_on=transcript,
@@ -113,13 +124,42 @@ def build_page(checkpoints: dict[str, Path]) -> gr.Blocks:
     return page
 
 
-def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str, list[list], str]]:
+def build_decoding() -> tuple[gr.Radio, gr.Textbox]:
+    """The choice of decoding and the box for expected words, hidden until a checkpoint is known to have them."""
+    decoding = gr.Radio([SOUND_ALONE, LANGUAGE_MODEL], value=SOUND_ALONE, label="Decoding", visible=False)
+    hot_words = gr.Textbox(
+        label="Expected words",
+        info="Names or terms to favour where the sound is in doubt; separated by commas, then Enter.",
+        max_length=MAX_HOT_WORD_LETTERS,
+        visible=False,
+    )
+    return decoding, hot_words
+
+
+def offer_decoding(folder: Path) -> tuple[dict, dict]:
+    """Shows those of the two that a checkpoint has."""
+    try:
+        recogniser = load_recogniser(folder)
+    except CheckpointError:  # which is told where the checkpoint is described
+        return gr.update(visible=False), gr.update(visible=False)
+    return gr.update(visible=recogniser.has_language_model), gr.update(visible=recogniser.has_beam_search)
+
+
+def run_transcription(
+    folder: Path, path: str | None, use_language_model: bool = False, hot_words: str = ""
+) -> Iterator[tuple[str, str, list[list], str]]:
     """Yields the contents of status, transcript, words and picture, as the work goes on.
 
     Args:
         folder: Of the checkpoint.
         path: Of the audio file; None when the recording was taken away.
+        use_language_model: Whether the checkpoint's language model has a say.
+        hot_words: To favour, separated by commas.
     """
+    expected = [word.strip() for word in hot_words.split(",") if word.strip()]
+    if len(expected) > MAX_HOT_WORDS:
+        yield f"⚠️ {len(expected)} words are expected, at most {MAX_HOT_WORDS} can be; shorten the list.", "", [], ""
+        return
     if path is None:
         yield READY, "", [], ""
         return
@@ -132,7 +172,7 @@ def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str
         yield f"⚠️ {error}", "", [], ""
         return
     yield f"Recognising {recording.seconds:.1f} s of speech …", "", [], ""
-    result = recogniser.transcribe(recording)
+    result = recogniser.transcribe(recording, use_language_model, expected)
     table = word_table(result.words)
     yield "Drawing the alignment …", result.text, table, ""
     picture = draw_alignment(result, recogniser.processor.feature_extractor, recording.seconds)
@@ -155,7 +195,8 @@ def describe_work(recording: Recording, result: Transcription, recogniser: Recog
         rate = f"at the model's {recording.sampling_rate} Hz"
     work = (
         f"{recording.seconds:.1f} s of audio, {rate}, recognised in {result.processing_seconds:.2f} s "
-        f"({result.processing_seconds / recording.seconds:.3f} of real time, on the {recogniser.device.upper()})."
+        f"({result.processing_seconds / recording.seconds:.3f} of real time, on the {recogniser.device.upper()}), "
+        f"by {result.decoding}."
     )
     return work if result.text else f"⚠️ {NO_SPEECH}\n\n{work}"
 

@@ -9,7 +9,7 @@ WEIGHTS = "model.safetensors"
 # A run is published to `hub`, with the same weights as in `checkpoint`.
 RUN_PARTS = ("hub", "checkpoint")
 # What loading, scores and examples need; never a pickle.
-HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "samples/*.wav"]
+HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "*.arpa", "samples/*.wav"]
 
 
 class CheckpointError(ValueError):

@@ -59,14 +59,14 @@ def measure(checkpoint, corpus, folder, **options):
 def test_a_row_names_its_decoding_and_is_not_mixed_with_others(checkpoint, corpus, language_model, tmp_path):
     digest = load_language_model(language_model).sha256[:12]
     greedy = measure(checkpoint, corpus, tmp_path / "greedy")
-    options = BeamOptions(4, language_model, hot_words=("I", "o", "nine"), hot_word_bonus=0.5)
+    options = BeamOptions(4, language_model, hot_words=("OI", "e", "nine"), hot_word_bonus=0.5)
     row = measure(checkpoint, corpus, tmp_path / "beams", beams=options)
     assert row["conditions"]["decoding"].startswith(
         f"beam search of 4 beams, word 2-gram ({digest}) weighted 0.4, length bonus 0.5, 3 hot words ("
     )
     assert row["conditions"]["decoding"].endswith(") at 0.5")
     words = " ".join(select_split(corpus, "test")["text"]).split()
-    assert row["hot_words"]["said"] == words.count("i") + words.count("o") > 0
+    assert row["hot_words"]["said"] == words.count("oi") + words.count("e") > 0
     assert "hot words: found" in benchmark.format_row(row)
     assert "decoding" in condition_differences(greedy, row)
     other = measure(checkpoint, corpus, tmp_path / "other", beams=BeamOptions(4, language_model, weight=0.5))
