@@ -28,7 +28,7 @@ class BeamOptions:
     weight: float | None = None
     length_bonus: float | None = None
     hot_words: Sequence[str] = ()
-    hot_word_bonus: float = 1.0
+    hot_word_bonus: float = 0.5
 
     def make_search(self, checkpoint: str | Path, tokenizer) -> BeamSearch:
         """Return the search over the symbols of a checkpoint."""
@@ -98,7 +98,7 @@ def add_beam_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lm-weight", type=float, help="of the language model; what it was tuned to if left out")
     group.add_argument("--length-bonus", type=float, help="for each of its tokens; what it was tuned to if left out")
     group.add_argument("--hot-words", type=Path, metavar="FILE", help="words and phrases to favour, one per line")
-    group.add_argument("--hot-word-bonus", type=float, default=1.0, help="for each of their characters")
+    group.add_argument("--hot-word-bonus", type=float, default=0.5, help="for each of their characters")
 
 
 def read_beam_arguments(options: argparse.Namespace) -> BeamOptions | None:

@@ -76,15 +76,13 @@ def try_settings(
         For each setting `language_model` (its index or None), `description`, `weight`, `length_bonus`, `wer`, `cer`.
     """
     settings = [(None, 0.0, 0.0), *itertools.product(range(len(language_models)), weights, bonuses)]
-    results = []
+    error_rates, results = load_metric("error_rates"), []
     for index, weight, bonus in tqdm(settings, desc="tuning", unit="setting", disable=None):
         model = None if index is None else language_models[index]
         search = BeamSearch.for_tokenizer(
             tokenizer, num_beams=num_beams, language_model=model, weight=weight, length_bonus=bonus
         )
-        rates = load_metric("error_rates").compute(
-            predictions=[search(item)[0].text for item in heard], references=references
-        )
+        rates = error_rates.compute(predictions=[search(item)[0].text for item in heard], references=references)
         results.append(
             {
                 "language_model": index,

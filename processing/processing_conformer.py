@@ -115,7 +115,7 @@ class ConformerProcessor(ProcessorMixin):
         num_beams: int = 1,
         num_hypotheses: int = 1,
         hot_words: Sequence[str] = (),
-        hot_word_bonus: float = 1.0,
+        hot_word_bonus: float = 0.5,
         language_model_weight: float | None = None,
         length_bonus: float | None = None,
     ) -> list[dict]:
