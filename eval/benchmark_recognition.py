@@ -29,6 +29,13 @@ from transformers import (
 )
 
 from antiphon.eval.baselines import EMPTY_TRANSCRIPT, NO_INPUT, best_constant_transcript, strongest_baseline
+from antiphon.eval.beam_decoding import (
+    BeamOptions,
+    add_beam_arguments,
+    describe_search,
+    read_beam_arguments,
+    score_hot_words,
+)
 from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
 from antiphon.eval.generation import DECODING, Transcript, generates_text
 from antiphon.eval.metric_loading import load_metric
@@ -39,6 +46,7 @@ from antiphon.eval.selection import ALL_SPLITS, select_split
 from antiphon.eval.text_normalization import text_normalizer
 from antiphon.eval.transcription import Transcription, transcribe
 from antiphon.processing.corpora import audit_split, decode, item_ids, load_corpus
+from antiphon.processing.decoding_beam import BeamSearch
 
 
 def benchmark_recognition(
@@ -51,6 +59,7 @@ def benchmark_recognition(
     train: Dataset | None = None,
     out: str | Path | None = None,
     lexicon: Sequence[str] = (),
+    beams: BeamOptions | None = None,
     resample: bool = False,
     speaker_dependent: bool = False,
     allow_near_duplicates: bool = False,
@@ -70,6 +79,7 @@ def benchmark_recognition(
         train: what the checkpoint was trained on: the baselines learn from it, and the split is audited against it.
         out: folder for the row and the items; `results` beside the checkpoint folder if None.
         lexicon: transcripts of which the likeliest is chosen; greedy decoding if empty.
+        beams: how to decode by beam search; greedy decoding if None.
         resample: whether audio at another rate than the model's is resampled instead of refused.
         speaker_dependent: accept that test speakers are also in training; the row then says so.
         allow_near_duplicates: accept test recordings that training has in another encoding, gain or cut; the row then
@@ -83,10 +93,13 @@ def benchmark_recognition(
         The row, as written.
 
     Raises:
-        ValueError: no items, or an item without a text.
+        ValueError: no items, an item without a text, or both a lexicon and beams, or beams for a
+            checkpoint that generates its text.
         CorpusError: names of items that are missing or not unique.
         SplitLeakageError: training and test share what they must not.
     """
+    if beams and lexicon:
+        raise ValueError("`lexicon` and `beams` are two ways of decoding; leave one of them out.")
     checkpoint = Path(checkpoint)
     names, texts, durations = item_ids(test), _texts(test, "test"), _durations(test)
     train_texts = [] if train is None else _texts(train, "train")
@@ -99,6 +112,9 @@ def benchmark_recognition(
     num_known = None if audit is None else audit.num_shared_groups
     model, processor = load_recogniser(checkpoint)
     model = model.to(device)
+    if beams and model.can_generate():
+        raise ValueError("`beams` needs a CTC checkpoint; this one generates its text by a search of its own.")
+    search = beams.make_search(checkpoint, processor.tokenizer) if beams else None
     normalize, normalizer_name = text_normalizer(
         AutoProcessor.from_pretrained(text_like, trust_remote_code=True).tokenizer if text_like else processor.tokenizer
     )
@@ -106,7 +122,9 @@ def benchmark_recognition(
         [normalize(text) for text in given] for given in (texts, train_texts, lexicon)
     )
 
-    transcription = transcribe(model, processor, test, durations, candidates=sorted(set(candidates)), resample=resample)
+    transcription = transcribe(
+        model, processor, test, durations, candidates=sorted(set(candidates)), search=search, resample=resample
+    )
     hypotheses = [normalize(text) for text in transcription.texts]
     baselines = _baseline_transcripts(train, train_texts, test, processor.feature_extractor.sampling_rate)
     items = score_items(names, test["speaker_id"], references, hypotheses, baselines, durations)
@@ -131,7 +149,7 @@ def benchmark_recognition(
             "text_normalizer": normalizer_name,
             "sampling_rate": processor.feature_extractor.sampling_rate,
             "resample": resample,
-            "decoding": DECODING if generates_text(model) else _decoding_name(candidates),
+            "decoding": DECODING if generates_text(model) else _decoding_name(candidates, search),
             "judges": [],  # references are typed texts, no model judges
             "audit": None if audit is None else audit.to_dict(),
             "seed": seed,
@@ -143,6 +161,8 @@ def benchmark_recognition(
     }
     if generates_text(model):
         row["repetition"] = describe_repetition(transcription.transcripts, references, normalize)
+    if search and search.hot_words:
+        row["hot_words"] = score_hot_words(references, hypotheses, search.hot_words.phrases)
     return read_row(write_row(row, items, checkpoint.parent / "results" if out is None else out))
 
 
@@ -245,7 +265,9 @@ def read_export(checkpoint: Path) -> dict | None:
     return {"format": content["format"], "original_sha256": content["conditions"]["checkpoint_sha256"]}
 
 
-def _decoding_name(candidates: Sequence[str]) -> str:
+def _decoding_name(candidates: Sequence[str], search: BeamSearch | None) -> str:
+    if search:
+        return describe_search(search)
     if not candidates:
         return "greedy"
     distinct = set(candidates)
@@ -270,7 +292,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--train-corpus", help="corpus trained on; --corpus if only --train-split is given")
     parser.add_argument("--train-split", help="split trained on: gives the baseline and is audited against")
     parser.add_argument("--train-where", nargs="+", default=[], metavar="COLUMN=VALUE", help="rows trained on")
-    parser.add_argument("--name", help="name of the benchmark; <corpus>_<split> if left out")
+    parser.add_argument("--name", help="name of the benchmark; <corpus>_<split>, and how it was decoded, if left out")
     parser.add_argument("--out", type=Path, help="folder for the results; `results` beside the checkpoint if left out")
     parser.add_argument(
         "--lexicon",
@@ -288,6 +310,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--text-like", metavar="CHECKPOINT", help="score text in the form of this checkpoint, so that rows compare"
     )
+    add_beam_arguments(parser)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     return parser.parse_args(arguments)
@@ -296,6 +319,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the corpus, measure the checkpoint, print the row's figures."""
     options = parse_arguments(arguments)
+    beams = read_beam_arguments(options)
     test = select_split(load_corpus(options.corpus), options.split, options.where)
     train = None
     if options.train_split or options.train_corpus:
@@ -305,12 +329,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     row = benchmark_recognition(
         options.checkpoint,
         test,
-        name=options.name or f"{corpus}_{options.split}" + ("_lexicon" if options.lexicon is not None else ""),
+        name=options.name or f"{corpus}_{options.split}" + _suffix(options),
         corpus=corpus,
         split=" ".join([options.split, *options.where]),
         train=train,
         out=options.out,
         lexicon=_read_lexicon(options.lexicon, train),
+        beams=beams,
         resample=options.resample,
         speaker_dependent=options.speaker_dependent,
         allow_near_duplicates=options.allow_near_duplicates,
@@ -320,6 +345,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text_like=options.text_like,
     )
     print(format_row(row))
+
+
+def _suffix(options: argparse.Namespace) -> str:
+    """What tells rows of one split apart that were decoded differently."""
+    return "_lexicon" if options.lexicon is not None else "_beams" if options.beams > 1 else ""
 
 
 def _read_lexicon(lexicon: str | None, train: Dataset | None) -> list[str]:
@@ -345,6 +375,11 @@ def format_row(row: dict) -> str:
         lines.append(
             f"  loops: {repetition['looped']} of {repetition['items']} items decoded again, {repetition['still_loop']} "
             f"loop still; WER without that {repetition['wer_unguarded']:.2%}"
+        )
+    if hot_words := row.get("hot_words"):
+        lines.append(
+            f"  hot words: found {hot_words['found']} of {hot_words['said']} that were said; "
+            f"{hot_words['false_alarms']} false alarms"
         )
     primary = row["primary_metric"]
     for entry in row["baselines"].values():

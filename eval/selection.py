@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datasets import Dataset
 
 ALL_SPLITS = "all"
+TEST_NAMES = ("test", "eval")  # and what begins so, such as test-clean or evaluation
 
 
 def where(dataset: Dataset, conditions: Sequence[str]) -> Dataset:
@@ -35,3 +36,21 @@ def where(dataset: Dataset, conditions: Sequence[str]) -> Dataset:
 def select_split(dataset: Dataset, split: str, conditions: Sequence[str] = ()) -> Dataset:
     """Keep one split ("all" keeps every row) and, of it, the rows that meet the conditions."""
     return where(dataset, [*([] if split == ALL_SPLITS else [f"split={split}"]), *conditions])
+
+
+def is_test_split(split: str | None) -> bool:
+    """Whether the name of a split says that nothing may be learnt from it nor chosen on it."""
+    return split is not None and split.lower().startswith(TEST_NAMES)
+
+
+def refuse_test_rows(rows: Dataset) -> None:
+    """Refuse rows whose column `split` says test, however they were selected.
+
+    Raises:
+        ValueError: saying how many.
+    """
+    if num_rows := sum(map(is_test_split, rows["split"])):
+        raise ValueError(
+            f"{num_rows} of the rows are of a test split: nothing may be learnt from them nor chosen on them; name "
+            "another split, or hold rows out of the training split with a `where` condition."
+        )

@@ -1,4 +1,4 @@
-"""Transcribe a corpus: batches of similar length, greedy or, with a CTC checkpoint, out of a closed list."""
+"""Transcribe a corpus: batches of similar length; greedy or, with CTC, by beam search or out of a closed list."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 
 from antiphon.eval.generation import Transcript, generate_transcripts, generates_text, window_seconds
 from antiphon.processing.audio_io import read_audio
+from antiphon.processing.decoding_beam import BeamSearch
 
 MAX_BATCH_SECONDS = 120.0  # padding included; bounds memory whatever the utterances' length
 MAX_BATCH_ITEMS = 64
@@ -42,7 +43,14 @@ class Transcription:
 
 @torch.inference_mode()
 def transcribe(
-    model, processor, dataset: Dataset, durations: Sequence[float], *, candidates: Sequence[str] = (), resample=False
+    model,
+    processor,
+    dataset: Dataset,
+    durations: Sequence[float],
+    *,
+    candidates: Sequence[str] = (),
+    search: BeamSearch | None = None,
+    resample: bool = False,
 ) -> Transcription:
     """Transcribe every item of a dataset.
 
@@ -53,15 +61,16 @@ def transcribe(
         dataset: with a column `audio` of undecoded `{"bytes", "path"}`.
         durations: (items,) seconds, used to put items of similar length together.
         candidates: transcripts of which the likeliest is chosen; greedy decoding if empty.
+        search: over the symbols of the processor's tokenizer; greedy decoding if None.
         resample: whether audio at another rate than the model's is resampled instead of refused.
 
     Raises:
-        ValueError: for candidates or an item that a generating model cannot do with.
+        ValueError: for candidates, a search or an item that a generating model cannot do with.
     """
     sampling_rate = processor.feature_extractor.sampling_rate
     if generates_text(model):
-        if candidates:
-            raise ValueError("a closed list of transcripts needs a CTC checkpoint; this one writes freely.")
+        if candidates or search:
+            raise ValueError("a closed list or beam search needs a CTC checkpoint; this one writes freely.")
         # Every item is filled up to the window, whatever its length.
         durations = np.maximum(durations, window_seconds(processor))
     transcripts = [None] * len(dataset)
@@ -74,9 +83,9 @@ def transcribe(
             ]
             if not processing_seconds:
                 # The first call sets up threads and kernels, which can take longer than a whole small corpus.
-                _transcribe_batch(model, processor, waveforms[:1], candidates)
+                _transcribe_batch(model, processor, waveforms[:1], candidates, search)
             start = time.perf_counter()
-            decoded = _transcribe_batch(model, processor, waveforms, candidates)
+            decoded = _transcribe_batch(model, processor, waveforms, candidates, search)
             processing_seconds.append(time.perf_counter() - start)
             audio_seconds.append(sum(map(len, waveforms)) / sampling_rate)
             for index, transcript in zip(batch, decoded):
@@ -85,18 +94,24 @@ def transcribe(
     return Transcription(transcripts, processing_seconds, audio_seconds)
 
 
-def _transcribe_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[Transcript]:
+def _transcribe_batch(
+    model, processor, waveforms: list[np.ndarray], candidates: Sequence[str], search: BeamSearch | None
+) -> list[Transcript]:
     if generates_text(model):
         return generate_transcripts(model, processor, waveforms)
-    texts = _decode_batch(model, processor, waveforms, candidates)
+    texts = _decode_batch(model, processor, waveforms, candidates, search)
     return [Transcript(text, text) for text in texts]
 
 
-def _decode_batch(model, processor, waveforms: list[np.ndarray], candidates: Sequence[str]) -> list[str]:
+def _decode_batch(
+    model, processor, waveforms: list[np.ndarray], candidates: Sequence[str], search: BeamSearch | None
+) -> list[str]:
     sampling_rate = processor.feature_extractor.sampling_rate
     inputs = processor(audio=waveforms, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)
     output = model(**inputs)
     mask = output_mask(model, inputs["attention_mask"], output)
+    if search:
+        return [search(item)[0].text for item in log_probabilities(output.logits, mask)]
     if not candidates:
         decoded = processor.decode_logits(output.logits.cpu(), mask.cpu())
         return [item["text"] for item in decoded]
@@ -116,6 +131,17 @@ def output_mask(model: PreTrainedModel, attention_mask: torch.Tensor, output: Mo
     if "attention_mask" in output:
         return output["attention_mask"]
     return model._get_output_attention_mask(attention_mask, target_length=output.logits.shape[1])
+
+
+def log_probabilities(logits: torch.Tensor, mask: torch.Tensor) -> list[np.ndarray]:
+    """What a CTC model hears in each item of a batch: (frames, vocab_size), natural logarithms, without padding.
+
+    Args:
+        logits: (batch, frames, vocab_size).
+        mask: As `output_mask` gives it.
+    """
+    lengths = mask.sum(-1).tolist()
+    return [item[:length] for item, length in zip(logits.float().log_softmax(-1).cpu().numpy(), lengths)]
 
 
 def length_batches(

@@ -125,7 +125,9 @@ def test_base_names_are_unique_since_all_land_in_one_checkpoint_folder():
 def test_shipped_files_say_their_role_first():
     roles = {
         "modeling": r"((configuration|layers|losses|modeling)_\w+|voice_prompt)\.py",
-        "processing": r"((feature_extraction|tokenization|processing|audio|midi|descriptors)_\w+|percepts)\.py",
+        "processing": (
+            r"((feature_extraction|tokenization|processing|audio|midi|descriptors|language|decoding)_\w+|percepts)\.py"
+        ),
     }
     for path in SHIPPED:
         assert re.fullmatch(roles[path.parent.name], path.name), name_of(path)

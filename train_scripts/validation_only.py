@@ -2,6 +2,8 @@
 
 from datasets import Dataset
 
+from antiphon.eval.selection import is_test_split
+
 from .recipes import RecipeError
 from .sources import load_sources
 
@@ -9,7 +11,6 @@ WARNING = (
     "The best value of a search is optimistic: it was chosen because it is the best on the validation items. "
     "Test rows are refused here; measure the best recipe once on the untouched test split, or on fresh folds."
 )
-TEST_NAMES = ("test", "eval")  # and what begins so, such as test-clean or evaluation
 REMEDY = "a search never sees them: hold validation rows out of the training split, e.g. with `where`."
 
 
@@ -20,7 +21,7 @@ def refuse_test_sources(sources: list[dict], section: str) -> None:
         RecipeError: naming the section and how many rows.
     """
     for source in sources:
-        if _is_test((source.get("ids") or {}).get("split")):
+        if is_test_split((source.get("ids") or {}).get("split")):
             raise RecipeError(f"`{section}` takes the ids of a test split; {REMEDY}")
     refuse_test_rows(load_sources(sources, section), section)
 
@@ -31,10 +32,6 @@ def refuse_test_rows(rows: Dataset, section: str) -> None:
     Raises:
         RecipeError: naming the section and how many rows.
     """
-    num_rows = sum(map(_is_test, rows["split"]))
+    num_rows = sum(map(is_test_split, rows["split"]))
     if num_rows:
         raise RecipeError(f"`{section}` holds {num_rows} rows of a test split; {REMEDY}")
-
-
-def _is_test(split: str | None) -> bool:
-    return split is not None and split.lower().startswith(TEST_NAMES)

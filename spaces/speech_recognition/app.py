@@ -15,17 +15,19 @@ from pathlib import Path
 import gradio as gr
 from alignment_picture import draw_alignment
 from checkpoints import ORIGINAL, CheckpointError, choose_checkpoints, find_examples, find_formats
-from live import LIVE_READY, LiveSession, end_live, hear_piece
+from live_page import build_live
 from recogniser import Recogniser, Transcription, load_recogniser
 from recordings import MAX_SECONDS, Recording, RecordingError, read_recording
 from scores import describe_export, describe_scores
 
 MAX_MEGABYTES = 10
 MAX_WAITING = 16
-LIVE_PIECE_SECONDS = 0.3
+MAX_HOT_WORDS = 50
+MAX_HOT_WORD_LETTERS = 1000
 # Uploads are deleted an hour after they came, at the next of the checks made every ten minutes.
 DELETE_CACHE_SECONDS = (600, 3600)
 PROJECT_FOLDERS = [Path.cwd(), *Path(__file__).resolve().parents[2:3]]
+SOUND_ALONE, LANGUAGE_MODEL = "sound alone", "with language model"
 WORD_COLUMNS = ["word", "start", "end", "confidence"]
 READY = "Record something or choose a file; the transcript appears by itself."
 NO_SPEECH = "No speech was found in this recording; speak closer to the microphone, or choose another file."
@@ -102,6 +104,7 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
                     filterable=False,
                     visible=len(formats[first]) > 1,
                 )
+                decoding, hot_words = build_decoding()
             with gr.Column(scale=3):
                 status = gr.Markdown(READY, elem_id="status")
                 transcript = gr.Textbox(
@@ -111,18 +114,19 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
                     headers=WORD_COLUMNS, label="Words", elem_id="words", interactive=False, max_height=300
                 )
         picture = gr.HTML(elem_id="picture")
-        with gr.Accordion("Live", open=False, elem_id="live"):
-            microphone = gr.Audio(
-                sources=["microphone"], streaming=True, type="filepath", label="Microphone", elem_id="microphone"
-            )
-            live_status = gr.Markdown(LIVE_READY, elem_id="live-status")
-            live_text = gr.Textbox(label="Live text", elem_id="live-transcript", interactive=False, lines=2)
-            session = gr.State(None)
+        build_live(page, name, checkpoints)
         card = gr.Markdown(elem_id="card", container=True)
 
-        def transcribe(name: str, path: str | None, format: str = ORIGINAL) -> Iterator[tuple]:
+        def transcribe(
+            name: str,
+            path: str | None,
+            format: str = ORIGINAL,
+            decoding: str = SOUND_ALONE,
+            hot_words: str = "",
+        ) -> Iterator[tuple]:
             # Until the page has caught up with another checkpoint, it may name a format that only the one before has.
-            yield from run_transcription(formats[name].get(format, checkpoints[name]), path)
+            folder = formats[name].get(format, checkpoints[name])
+            yield from run_transcription(folder, path, decoding == LANGUAGE_MODEL, hot_words)
 
         def describe(name: str, format: str) -> str:
             return describe_checkpoint(name, checkpoints[name], formats[name].get(format))
@@ -131,43 +135,18 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
             kept = format if format in formats[name] else ORIGINAL
             return gr.update(choices=list(formats[name]), value=kept, visible=len(formats[name]) > 1)
 
+        def offer(name: str) -> tuple[dict, dict]:
+            return offer_decoding(checkpoints[name])
+
         private = {"show_progress": "hidden", "api_visibility": "private"}
+        choices = [format, decoding, hot_words]
         name.change(offer_formats, [name, format], format, **private)
-
-        def offer_live(name: str) -> tuple:
-            return show_live(checkpoints[name])
-
-        def hear(name: str, path: str | None, session: LiveSession | str | None) -> tuple:
-            text, session, status = hear_piece(load_recogniser(checkpoints[name]), path, session)
-            return gr.skip() if text is None else text, session, status
-
-        def end(session: LiveSession | str | None) -> tuple:
-            text, session, status = end_live(session)
-            return gr.skip() if text is None else text, session, status
-
-        gr.on([page.load, name.change], offer_live, name, [microphone, live_text, live_status, session], **private)
-        live = [live_text, session, live_status]
-        microphone.start_recording(lambda: ("", None, LIVE_READY), None, live, **private)
-        microphone.stream(
-            hear,
-            [name, microphone, session],
-            live,
-            stream_every=LIVE_PIECE_SECONDS,
-            time_limit=MAX_SECONDS + 10,
-            **private,
-        )
-        microphone.stop_recording(end, session, live, **private)
+        gr.on([page.load, name.change], offer, name, [decoding, hot_words], **private)
+        gr.on([page.load, name.change, format.change], describe, [name, format], card, **private)
         gr.on(
-            [page.load, name.change, format.change],
-            describe,
-            [name, format],
-            card,
-            **private,
-        )
-        gr.on(
-            [audio.change, name.change, format.input],
+            [audio.change, name.change, format.input, decoding.input, hot_words.submit],
             transcribe,
-            [name, audio, format],
+            [name, audio, *choices],
             [status, transcript, words, picture],
             api_name="transcribe",
             show_progress_on=transcript,
@@ -176,22 +155,42 @@ def build_page(checkpoints: dict[str, Path], exported: Path | None = None) -> gr
     return page
 
 
-def show_live(folder: Path) -> tuple:
-    """Microphone, live text, live status and session for a checkpoint: to be used, or a sentence that says why not."""
+def build_decoding() -> tuple[gr.Radio, gr.Textbox]:
+    """The choice of decoding and the box for expected words, hidden until a checkpoint is known to have them."""
+    decoding = gr.Radio([SOUND_ALONE, LANGUAGE_MODEL], value=SOUND_ALONE, label="Decoding", visible=False)
+    hot_words = gr.Textbox(
+        label="Expected words",
+        info="Names or terms to favour where the sound is in doubt; separated by commas, then Enter.",
+        max_length=MAX_HOT_WORD_LETTERS,
+        visible=False,
+    )
+    return decoding, hot_words
+
+
+def offer_decoding(folder: Path) -> tuple[dict, dict]:
+    """Shows those of the two that a checkpoint has."""
     try:
-        reason = load_recogniser(folder).why_not_live
-    except CheckpointError as error:
-        reason = f"⚠️ {error}"
-    return gr.Audio(visible=reason is None), gr.Textbox("", visible=reason is None), reason or LIVE_READY, None
+        recogniser = load_recogniser(folder)
+    except CheckpointError:  # which is told where the checkpoint is described
+        return gr.update(visible=False), gr.update(visible=False)
+    return gr.update(visible=recogniser.has_language_model), gr.update(visible=recogniser.has_beam_search)
 
 
-def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str, list[list], str]]:
+def run_transcription(
+    folder: Path, path: str | None, use_language_model: bool = False, hot_words: str = ""
+) -> Iterator[tuple[str, str, list[list], str]]:
     """Yields the contents of status, transcript, words and picture, as the work goes on.
 
     Args:
         folder: Of the checkpoint, or of a format that was exported from it.
         path: Of the audio file; None when the recording was taken away.
+        use_language_model: Whether the checkpoint's language model has a say.
+        hot_words: To favour, separated by commas.
     """
+    expected = [word.strip() for word in hot_words.split(",") if word.strip()]
+    if len(expected) > MAX_HOT_WORDS:
+        yield f"⚠️ {len(expected)} words are expected, at most {MAX_HOT_WORDS} can be; shorten the list.", "", [], ""
+        return
     if path is None:
         yield READY, "", [], ""
         return
@@ -204,7 +203,7 @@ def run_transcription(folder: Path, path: str | None) -> Iterator[tuple[str, str
         yield f"⚠️ {error}", "", [], ""
         return
     yield f"Recognising {recording.seconds:.1f} s of speech …", "", [], ""
-    result = recogniser.transcribe(recording)
+    result = recogniser.transcribe(recording, use_language_model, expected)
     table = word_table(result.words)
     yield "Drawing the alignment …", result.text, table, ""
     picture = draw_alignment(result, recogniser.processor.feature_extractor, recording.seconds)
@@ -227,7 +226,8 @@ def describe_work(recording: Recording, result: Transcription, recogniser: Recog
         rate = f"at the model's {recording.sampling_rate} Hz"
     work = (
         f"{recording.seconds:.1f} s of audio, {rate}, recognised in {result.processing_seconds:.2f} s "
-        f"({result.processing_seconds / recording.seconds:.3f} of real time, on the {recogniser.device.upper()})."
+        f"({result.processing_seconds / recording.seconds:.3f} of real time, on the {recogniser.device.upper()}), "
+        f"by {result.decoding}."
     )
     return work if result.text else f"⚠️ {NO_SPEECH}\n\n{work}"
 

@@ -10,7 +10,7 @@ WEIGHTS = "model.safetensors"
 # A run is published to `hub`, with the same weights as in `checkpoint`.
 RUN_PARTS = ("hub", "checkpoint")
 # What loading, scores and examples need; never a pickle, as exported .pt2 files may hold.
-HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "*.onnx", "samples/*.wav"]
+HUB_PATTERNS = ["*.json", "*.py", "*.safetensors", "*.onnx", "*.arpa", "samples/*.wav"]
 ORIGINAL = "original"
 EXPORT_REPORT = "export.json"
 

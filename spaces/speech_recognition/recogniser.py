@@ -1,9 +1,11 @@
 """Loads a checkpoint with the Auto classes and transcribes with it."""
 
 import copy
+import inspect
 import itertools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,6 +17,7 @@ from recordings import Recording
 from transformers import AutoModelForCTC, AutoProcessor
 
 LONGEST_LIVE_CHUNK = 0.5  # seconds; a listener to live text hardly notices less
+NUM_BEAMS = 16
 DECIBELS_PER_LOG = 10 / math.log(10)  # log-mel features are natural logarithms of power
 
 
@@ -40,11 +43,12 @@ class Transcription:
     Args:
         text: The transcript; empty where no word was recognised.
         words: `{"word", "start_seconds", "end_seconds", "confidence"}` each, in order.
-        emissions: The symbols, in order.
+        emissions: The symbols that the sound alone says, in order.
         symbol_probabilities: (frames,), the probability of any symbol, which is 1 minus that of the CTC blank.
         frame_seconds: Seconds from one of these frames to the next.
         log_mel: (feature frames, mel bands) in dB, before any normalisation.
         processing_seconds: Time that features, model and decoding took.
+        decoding: How the transcript was chosen, in words.
     """
 
     text: str
@@ -54,6 +58,7 @@ class Transcription:
     frame_seconds: float
     log_mel: np.ndarray
     processing_seconds: float
+    decoding: str = "the likeliest symbol of every moment"
 
 
 class Recogniser:
@@ -122,14 +127,48 @@ class Recogniser:
             return f"No live text with this checkpoint, which hears the whole before it writes: {error}"
         return None
 
+    @property
+    def has_beam_search(self) -> bool:
+        """Whether the checkpoint can favour expected words; older ones decode greedily only."""
+        return "num_beams" in inspect.signature(self.processor.decode_logits).parameters
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether the checkpoint brings a language model."""
+        return self.has_beam_search and self.processor.language_model is not None
+
+    def choose_decoding(self, use_language_model: bool, hot_words: Sequence[str]) -> tuple[dict, str]:
+        """Options of `decode_logits` and what they do, in words; what the checkpoint cannot do is left out.
+
+        Args:
+            use_language_model: Whether the checkpoint's language model has a say.
+            hot_words: Words and phrases to favour.
+        """
+        use_language_model = use_language_model and self.has_language_model
+        hot_words = list(hot_words) if self.has_beam_search else []
+        if not (use_language_model or hot_words):
+            return {}, Transcription.decoding
+        options = {"num_beams": NUM_BEAMS, "hot_words": hot_words}
+        parts = ["the sound"]
+        if use_language_model:
+            parts.append(f"a {self.processor.language_model.level} language model")
+        else:
+            options |= {"language_model_weight": 0.0, "length_bonus": 0.0}
+        if hot_words:
+            parts.append("the words you expect")
+        return options, f"{NUM_BEAMS} transcripts at a time, weighing {', '.join(parts)}"
+
     @torch.inference_mode()
-    def transcribe(self, recording: Recording) -> Transcription:
-        """Recognises one recording at `sampling_rate`."""
+    def transcribe(
+        self, recording: Recording, use_language_model: bool = False, hot_words: Sequence[str] = ()
+    ) -> Transcription:
+        """Recognises one recording at `sampling_rate`; see `choose_decoding`."""
+        options, decoding = self.choose_decoding(use_language_model, hot_words)
         start = time.perf_counter()
         inputs = self.processor(audio=recording.waveform, sampling_rate=recording.sampling_rate)
         outputs = self.model(**inputs.to(self.device))
         logits = outputs.logits.float().cpu()
-        [decoded] = self.processor.decode_logits(logits, outputs.attention_mask.cpu())
+        [decoded] = self.processor.decode_logits(logits, outputs.attention_mask.cpu(), **options)
         processing_seconds = time.perf_counter() - start
         posteriors = logits[0].softmax(-1).numpy()
         blank = self.model.config.pad_token_id
@@ -141,6 +180,7 @@ class Recogniser:
             frame_seconds=self.processor.frame_seconds,
             log_mel=self._log_mel(recording),
             processing_seconds=processing_seconds,
+            decoding=decoding,
         )
 
     def _emissions(self, posteriors: np.ndarray, blank: int) -> list[Emission]:

@@ -72,7 +72,7 @@ def describe_row(row: dict) -> str:
     claims = list(row["claims"])
     decoding = row["conditions"].get("decoding", "greedy")
     if decoding != "greedy":
-        claims.append(f"measured with decoding by {decoding}; this page decodes greedily")
+        claims.append(f"measured with decoding by {decoding}, which this page may not be set to")
     return "\n".join([*lines, "", *(f"- {_inline(claim)}" for claim in claims)]).rstrip()
 
 

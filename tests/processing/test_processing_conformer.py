@@ -6,6 +6,7 @@ import torch
 
 from antiphon.modeling import ConformerConfig
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
+from antiphon.processing.language_model import WordLanguageModel
 
 # Ids: 0 blank, 1 unknown, 2 space, then a b c.
 A, B, C = 3, 4, 5
@@ -114,3 +115,81 @@ def test_save_and_load_keeps_everything(processor, tmp_path):
     assert loaded.tokenizer.get_vocab() == other.tokenizer.get_vocab()
     logits = make_logits([A, 0, B, 2, C])
     assert loaded.decode_logits(logits) == other.decode_logits(logits)
+
+
+# ---------------------------------------------------------------- beam search
+
+
+@pytest.fixture
+def with_language_model(processor):
+    """A processor that knows which words are usual."""
+    own = ConformerProcessor(processor.feature_extractor, processor.tokenizer)
+    own.language_model = WordLanguageModel.train(["ab ca", "ca ab", "ab"], order=2, weight=1.0)
+    return own
+
+
+# "b" of the second word is taken for "c" a little more often than not.
+DOUBTED = make_logits([A, 0, B, 2, C, 0, A, 2, A, 0, C, 0])
+DOUBTED[0, 10, B] = DOUBTED[0, 10, C] - 0.2
+
+
+def test_beam_search_finds_words_with_times_and_confidence(processor):
+    path = [0, A, A, 0, B, 2, 0, C, 0, C, C]
+    [greedy] = processor.decode_logits(make_logits(path))
+    [item] = processor.decode_logits(make_logits(path), num_beams=8)
+    assert item["text"] == greedy["text"] == "ab cc"
+    for word, other in zip(item["words"], greedy["words"], strict=True):
+        assert word == other | {"confidence": pytest.approx(other["confidence"])}
+    assert item["hypotheses"][0]["text"] == "ab cc"
+    assert set(item["hypotheses"][0]) == {"text", "score", "acoustic_score", "language_score", "bonus"}
+
+
+def test_the_language_model_helps_beam_search_and_never_greedy_decoding(processor, with_language_model):
+    for own in (processor, with_language_model):
+        assert own.decode_logits(DOUBTED)[0]["text"] == "ab ca ac"
+        assert "hypotheses" not in own.decode_logits(DOUBTED)[0]
+    assert processor.decode_logits(DOUBTED, num_beams=8)[0]["text"] == "ab ca ac"
+    [item] = with_language_model.decode_logits(DOUBTED, num_beams=8, num_hypotheses=3)
+    assert item["text"] == "ab ca ab"
+    assert [word["word"] for word in item["words"]] == ["ab", "ca", "ab"]
+    # The times are those of the symbols that were doubted, and so is the confidence.
+    assert item["words"][2]["end_seconds"] == processor.decode_logits(DOUBTED)[0]["words"][2]["end_seconds"]
+    assert item["words"][2]["confidence"] < item["words"][0]["confidence"]
+    assert len(item["hypotheses"]) == 3
+    assert with_language_model.decode_logits(DOUBTED, num_beams=8, language_model_weight=0)[0]["text"] == "ab ca ac"
+
+
+def test_hot_words_are_normalised_and_favoured(processor):
+    assert processor.decode_logits(DOUBTED, num_beams=8, hot_words=["AB!"])[0]["text"] == "ab ca ab"
+    [item] = processor.decode_logits(DOUBTED, num_beams=8, hot_words=["ab"], hot_word_bonus=0.0)
+    assert item["text"] == "ab ca ac"
+
+
+def test_beam_search_reads_no_padded_frames(with_language_model):
+    logits = torch.cat([make_logits([A, 0, B, C]), make_logits([C, 2, A, B])])
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    found = with_language_model.decode_logits(logits, mask, num_beams=8, language_model_weight=0)
+    assert [item["text"] for item in found] == ["a", "c ab"]
+    [silence] = with_language_model.decode_logits(make_logits([0, 2, 0]), num_beams=8, language_model_weight=0)
+    assert (silence["text"], silence["words"]) == ("", [])
+
+
+def test_greedy_decoding_has_neither_hot_words_nor_hypotheses(processor):
+    for options in ({"hot_words": ["ab"]}, {"num_hypotheses": 2}):
+        with pytest.raises(ValueError, match="`num_beams` is 1 but hot words and hypotheses need beam search"):
+            processor.decode_logits(DOUBTED, **options)
+
+
+def test_the_language_model_is_saved_and_loaded_along(processor, with_language_model, tmp_path):
+    ConformerConfig().save_pretrained(tmp_path)
+    with_language_model.save_pretrained(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"language_model.json", "language_model.arpa", "language_model_spelling.arpa"} <= names
+    assert {"decoding_beam.py", "decoding_hot_words.py", "language_model.py", "language_ngram.py"} <= names
+    loaded = ConformerProcessor.from_pretrained(tmp_path, trust_remote_code=False)
+    assert loaded.language_model.sha256 == with_language_model.language_model.sha256
+    expected = with_language_model.decode_logits(DOUBTED, num_beams=8)
+    assert loaded.decode_logits(DOUBTED, num_beams=8) == expected
+    loaded.language_model = None
+    loaded.save_pretrained(tmp_path)
+    assert ConformerProcessor.from_pretrained(tmp_path, trust_remote_code=False).language_model is None

@@ -19,6 +19,7 @@ from tiny_checkpoint import result_row, write_checkpoint, write_row, write_run
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.corpora import decode, load_corpus
+from antiphon.processing.language_model import WordLanguageModel
 from antiphon.train_scripts import export
 
 SPACE = Path(__file__).parents[2] / "spaces" / "speech_recognition"
@@ -37,6 +38,8 @@ def overfit(
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     processor = ConformerProcessor(extractor, CharacterTokenizer.from_corpus(texts))
+    # So heavy that it writes what it was trained on, whatever is said.
+    processor.language_model = WordLanguageModel.train(["zebra"], order=1, weight=50.0)
     config = ConformerConfig(
         vocab_size=len(processor.tokenizer), num_mel_bins=40, hidden_size=64, intermediate_size=128,
         num_hidden_layers=2, num_attention_heads=2, subsampling_channels=8, hidden_dropout=0.0,
@@ -348,6 +351,26 @@ def test_a_checkpoint_that_cannot_stream_says_why(space, project):
     assert "`normalize` is 'utterance', which needs the whole signal" in recogniser.why_not_live
 
 
+def test_language_model_and_expected_words_are_used_if_the_checkpoint_has_them(space, project, trained, clips):
+    text, waveform = next(iter(clips.items()))
+    recording = space("recordings").Recording(waveform, SAMPLING_RATE, SAMPLING_RATE)
+    recogniser = space("recogniser").Recogniser(project / "runs" / "known" / "checkpoint")
+    assert recogniser.has_language_model
+    predicted = recogniser.transcribe(recording, use_language_model=True)
+    assert predicted.text != text
+    assert predicted.decoding == "16 transcripts at a time, weighing the sound, a word language model"
+    favoured = recogniser.transcribe(recording, hot_words=[text.split()[0]])
+    assert favoured.text == text, "expected words alone leave the language model out"
+    assert favoured.decoding.endswith("weighing the sound, the words you expect")
+    other = space("recogniser").Recogniser(project / "runs" / "older" / "checkpoint")
+    assert other.has_beam_search
+    assert not other.has_language_model
+    assert other.choose_decoding(True, [])[0] == {}
+    other.processor = SimpleNamespace(decode_logits=lambda logits, attention_mask=None: [])
+    assert not other.has_beam_search, "an older checkpoint"
+    assert other.choose_decoding(True, ["word"])[0] == {}
+
+
 def test_recording_without_words_is_said_to_hold_no_speech(space):
     pytest.importorskip("gradio", reason="needs gradio: pip install antiphon[spaces]")
     recording = space("recordings").Recording(np.ones(SAMPLING_RATE, np.float32), SAMPLING_RATE, SAMPLING_RATE)
@@ -357,7 +380,9 @@ def test_recording_without_words_is_said_to_hold_no_speech(space):
     )  # fmt: skip
     status = space("app").describe_work(recording, silent, SimpleNamespace(device="cpu"))
     assert "No speech was found in this recording" in status
-    assert "1.0 s of audio, at the model's 16000 Hz, recognised in 0.10 s (0.100 of real time, on the CPU)." in status
+    assert (
+        "1.0 s of audio, at the model's 16000 Hz, recognised in 0.10 s (0.100 of real time, on the CPU), by" in status
+    )
     picture = space("alignment_picture").draw_alignment(silent, LogMelFeatureExtractor(), seconds=1.0)
     assert "no word was recognised" in picture
 
@@ -582,4 +607,28 @@ def test_exported_format_is_chosen_on_the_page(visit, clips):
     page.get_by_role("option", name="runs/older").click()
     page.get_by_label("Format").wait_for(state="hidden")
     assert "8000 Hz, recognised" in status_of(page, "8000 Hz, recognised")
+    assert problems == []
+
+
+def test_decoding_can_be_chosen_where_the_checkpoint_has_a_language_model(visit, clips):
+    page, problems = visit()
+    text = next(iter(clips))
+    page.get_by_text(f"{text}.wav").click()
+    assert "by the likeliest symbol of every moment" in status_of(page, "of audio")
+    page.get_by_label("with language model").check()
+    status_of(page, "weighing the sound, a word language model")
+    assert transcript_of(page) != text
+    page.get_by_label("sound alone").check()
+    page.get_by_label("Expected words").fill(f"{text}, nobody")
+    page.get_by_label("Expected words").press("Enter")
+    status_of(page, "weighing the sound, the words you expect")
+    assert transcript_of(page) == text
+    page.get_by_label("Expected words").fill(", ".join(f"w{index}" for index in range(51)))
+    page.get_by_label("Expected words").press("Enter")
+    assert "51 words are expected, at most 50 can be" in status_of(page, "⚠️")
+    page.get_by_label("Checkpoint").click()
+    page.get_by_role("option", name="runs/older").click()
+    page.get_by_text("No results found beside this checkpoint").wait_for()
+    assert page.get_by_label("with language model").count() == 0
+    assert page.get_by_label("Expected words").is_visible()
     assert problems == []
