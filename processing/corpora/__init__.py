@@ -12,6 +12,7 @@ from .folder import METADATA_NAME, load_folder
 from .hub import load_hub
 from .hub_voices import HUB_VOICES, load_libritts, load_vctk
 from .leakage_probe import LeakageProbe, leakage_probe
+from .manifest import load_manifest, manifest_text
 from .percepiano import load_percepiano, load_ratings
 from .rendering import RenderingError, render_corpus, render_midi, rendering_conditions
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
@@ -40,6 +41,7 @@ __all__ = [
     "load_folder",
     "load_hub",
     "load_libritts",
+    "load_manifest",
     "load_percepiano",
     "load_ratings",
     "load_release",
@@ -47,6 +49,7 @@ __all__ = [
     "load_split",
     "load_synthetic",
     "load_vctk",
+    "manifest_text",
     "render_corpus",
     "render_midi",
     "rendering_conditions",
@@ -66,12 +69,12 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     """Load a corpus by name.
 
     Args:
-        name: In this order: a folder with a `metadata.csv`, or one language of an unpacked release of Common Voice; one
-            of `SYNTHETIC_CORPORA` or "synthetic_sentences"; the name of such a folder inside `$ANTIPHON_DATA`; "vctk",
-            "libritts" or "common_voice", from the Hub; the id of a dataset on the Hub, "owner/name" or
-            "owner/name:config".
-        options: Of `load_folder`, `load_release`, `load_synthetic`, `load_sentences`, `load_vctk`, `load_libritts`,
-            `load_common_voice` or `load_hub`; all of them know `split`.
+        name: In this order: a folder with a `metadata.csv`, or one language of an unpacked release of Common Voice; a
+            manifest, `manifests/train.csv` of a run; one of `SYNTHETIC_CORPORA` or "synthetic_sentences"; the name of
+            such a folder inside `$ANTIPHON_DATA`; "vctk", "libritts" or "common_voice", from the Hub; the id of a
+            dataset on the Hub, "owner/name" or "owner/name:config".
+        options: Of `load_folder`, `load_release`, `load_manifest`, `load_synthetic`, `load_sentences`, `load_vctk`,
+            `load_libritts`, `load_common_voice` or `load_hub`; all of them know `split`.
 
     Returns:
         A dataset whose first columns are those of `STANDARD_FEATURES`: audio ({"bytes", "path"}, see `decode`), text,
@@ -85,6 +88,8 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     data_root = os.environ.get("ANTIPHON_DATA")
     if _is_corpus(Path(name)):
         return _load_local(Path(name), options)
+    if name.endswith(".csv") and Path(name).is_file():
+        return load_manifest(load_corpus, Path(name), **options)
     if name in SYNTHETIC_CORPORA:
         return load_synthetic(name, **options)
     if name == SENTENCES:
@@ -98,8 +103,9 @@ def load_corpus(name: str | os.PathLike, **options) -> Dataset:
     named = ", ".join((*SYNTHETIC_CORPORA, SENTENCES, *_HUB_CORPORA))
     raise CorpusError(
         f"no corpus {name!r}. It can be a folder with a {METADATA_NAME} ({Path(name).resolve()} has none); one "
-        f"language of Common Voice, unpacked, with its clips/ and train.tsv; one of {named}; such a folder inside "
-        f"$ANTIPHON_DATA ({data_root or 'not set'}); or the id of a Hub dataset, owner/name."
+        "language of Common Voice, unpacked, with its clips/ and train.tsv; the manifest of a run; one of "
+        f"{named}; such a folder inside $ANTIPHON_DATA ({data_root or 'not set'}); or the id of a Hub dataset, "
+        "owner/name."
     )
 
 

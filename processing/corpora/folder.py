@@ -36,7 +36,7 @@ def load_folder(folder: str | os.PathLike, *, split: str | None = None, license:
             licence is unknown. Errors in the table name the row.
     """
     folder = Path(folder)
-    columns = _read_table(folder / METADATA_NAME)
+    columns = read_table(folder / METADATA_NAME)
     if license is not None:
         if "license" in columns:
             raise CorpusError(f"`license` is {license!r} but {folder / METADATA_NAME} has that column; leave it out.")
@@ -53,8 +53,8 @@ def load_folder(folder: str | os.PathLike, *, split: str | None = None, license:
     return choose_split(conform(Dataset(table)), split, str(folder))
 
 
-def _read_table(path: Path) -> dict[str, list[str | None]]:
-    """Read the CSV as columns of text; empty cells are None. Row 1 is the header."""
+def read_table(path: Path) -> dict[str, list[str | None]]:
+    """Read a CSV with a column `file_name` as columns of text; empty cells are None. Row 1 is the header."""
     if not path.is_file():
         raise CorpusError(f"{path} is missing; a corpus folder lists its files there (file_name,text,speaker_id,...).")
     with path.open(encoding="utf-8-sig", newline="") as file:
