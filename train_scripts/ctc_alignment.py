@@ -9,7 +9,7 @@ from antiphon.modeling.losses_ctc import required_frames
 
 WINDOW_SECONDS, OVERLAP_SECONDS = 20.0, 4.0
 # Of the table of predecessors, one byte each: a quarter of an hour of speech.
-MAX_CELLS = 1_000_000_000
+MAX_CELLS = 500_000_000
 
 
 class AlignmentError(ValueError):

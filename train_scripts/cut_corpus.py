@@ -23,7 +23,7 @@ from antiphon.eval.selection import ALL_SPLITS, select_split
 from antiphon.processing.audio_io import AudioError, resample_audio, write_audio
 from antiphon.processing.corpora import CorpusError, decode, load_corpus
 from antiphon.train_scripts.ctc_alignment import AlignmentError, align_text
-from antiphon.train_scripts.cutting import choose_pieces, find_silences
+from antiphon.train_scripts.cutting import Piece, choose_pieces, find_silences
 from antiphon.train_scripts.run_folder import write_json, write_text
 
 COLUMNS = (
@@ -78,8 +78,7 @@ def cut_recording(row: dict, recogniser, options: argparse.Namespace, report: Re
         return []
     silences = find_silences(alignment, heard, processor.sampling_rate)
     chosen = choose_pieces(silences, options.min_seconds, options.max_seconds)
-    held = sum(piece.end_seconds - piece.start_seconds for piece in chosen)
-    report.add("stretches left out between pieces: silence, or no silence to cut at in time", seconds - held)
+    count_gaps(chosen, len(alignment.words), seconds, options.max_seconds, report)
     pieces = []
     for piece in chosen:
         score = alignment.score(piece.first, piece.last, piece.start_seconds, piece.end_seconds)
@@ -107,6 +106,18 @@ def cut_recording(row: dict, recogniser, options: argparse.Namespace, report: Re
             )
         )
     return pieces
+
+
+def count_gaps(pieces: list[Piece], num_words: int, seconds: float, max_seconds: float, report: Report) -> None:
+    """Counts the sound of a recording that is in no piece."""
+    last, end = -1, 0.0
+    for piece in [*pieces, Piece(num_words, num_words, seconds, seconds)]:
+        gap = piece.start_seconds - end
+        if piece.first > last + 1:
+            report.add(f"stretches dropped: no silence to cut at within {max_seconds:g} s, or too short", gap)
+        elif gap > 0:
+            report.add("silences left out between pieces", gap)
+        last, end = piece.last, piece.end_seconds
 
 
 def cut_corpus(corpus: Dataset, recogniser, options: argparse.Namespace) -> Report:

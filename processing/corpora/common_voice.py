@@ -102,8 +102,8 @@ def load_release(
     """
     folder = Path(folder)
     table = _read_tables(folder)
-    table = _with_clips(table, folder / "clips")
     table = table if split is None else _of_split(table, split, folder)
+    table = _with_clips(table, folder / "clips")
     paths = [folder.resolve() / "clips" / name for name in table["path"]]
     release = folder.resolve()
     data = {

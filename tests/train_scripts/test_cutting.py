@@ -185,6 +185,9 @@ def test_a_corpus_is_cut_into_a_corpus(readings, recogniser, processor, tmp_path
     assert report.counts["recordings dropped: with symbols that the recogniser lacks"] == 1
     assert report.counts["pieces dropped: alignment score below -0.5"] == 1
     assert "1 pieces dropped: alignment score below -0.5" in str(report)
+    # Every second of the recordings is accounted for.
+    accounted = sum(seconds for what, seconds in report.seconds.items() if what != "recordings")
+    assert accounted == pytest.approx(report.seconds["recordings"], abs=0.01)
     stored = json.loads((out / "cutting.json").read_text())
     assert stored["report"]["pieces written"]["count"] == len(pieces)
     assert stored["settings"]["max_seconds"] == 16
