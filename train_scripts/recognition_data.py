@@ -13,25 +13,8 @@ from antiphon.processing import ConformerProcessor
 from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 
+from .dropped import Dropped
 from .recipes import RecipeError
-
-
-@dataclass
-class Dropped:
-    """How many utterances cannot be trained on, and why."""
-
-    empty_text: int = 0
-    unknown_symbols: int = 0
-    too_long: int = 0
-    too_short_for_text: int = 0
-    kept: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.kept} utterances kept; dropped: {self.empty_text} without text, {self.unknown_symbols} with "
-            f"symbols that the tokenizer lacks, {self.too_long} too long, {self.too_short_for_text} too short for "
-            "their text"
-        )
 
 
 class RecognitionDataset(torch.utils.data.Dataset):
@@ -49,7 +32,16 @@ class RecognitionDataset(torch.utils.data.Dataset):
         augmentation: Applied to waveforms, in training only.
         batch_size: Utterances per optimiser step over all processes; None keeps the corpus' order (validation).
         seed: Of order and augmentation.
+
+    `kept` holds the positions in `corpus` of the rows that are used, and `dropped` why the others are not.
     """
+
+    REASONS = {
+        "empty_text": "without text",
+        "unknown_symbols": "with symbols that the tokenizer lacks",
+        "too_long": "too long",
+        "too_short_for_text": "too short for their text",
+    }
 
     def __init__(
         self,
@@ -68,31 +60,27 @@ class RecognitionDataset(torch.utils.data.Dataset):
         self.batch_size = batch_size
         self.seed = seed
         self.sampling_rate = processor.feature_extractor.sampling_rate
-        self.dropped = Dropped()
+        self.dropped = Dropped(self.REASONS)
         labels = [torch.tensor(ids) for ids in processor.tokenizer(list(corpus["text"]))["input_ids"]]
-        kept = self._usable(labels, np.array(corpus["duration_seconds"]), max_seconds)
-        if not kept:
+        durations = corpus["duration_seconds"][:]
+        whys = [self._why_unusable(ids, duration, max_seconds) for ids, duration in zip(labels, durations)]
+        self.kept = self.dropped.count(whys, corpus["source"][:])
+        if not self.kept:
             raise RecipeError(f"No utterance is left to use: {self.dropped}.")
-        self.corpus = corpus.select(kept)
-        self.labels = [labels[index] for index in kept]
+        self.corpus = corpus.select(self.kept)
+        self.labels = [labels[index] for index in self.kept]
         self.durations = np.array(self.corpus["duration_seconds"])
         self.set_epoch(0)
 
-    def _usable(self, labels: list[torch.Tensor], durations: np.ndarray, max_seconds: float) -> list[int]:
-        kept, unknown = [], self.processor.tokenizer.unk_token_id
-        for index, (ids, duration) in enumerate(zip(labels, durations)):
-            if len(ids) == 0:
-                self.dropped.empty_text += 1
-            elif (ids == unknown).any():
-                self.dropped.unknown_symbols += 1
-            elif duration > max_seconds:
-                self.dropped.too_long += 1
-            elif not self._fits(ids, duration):
-                self.dropped.too_short_for_text += 1
-            else:
-                kept.append(index)
-        self.dropped.kept = len(kept)
-        return kept
+    def _why_unusable(self, ids: torch.Tensor, duration: float, max_seconds: float) -> str | None:
+        """The key of the reason why an utterance cannot be trained on, or None."""
+        if len(ids) == 0:
+            return "empty_text"
+        if (ids == self.processor.tokenizer.unk_token_id).any():
+            return "unknown_symbols"
+        if duration > max_seconds:
+            return "too_long"
+        return None if self._fits(ids, duration) else "too_short_for_text"
 
     def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
         """Whether an utterance has frames enough for its text, whose loss would be infinite otherwise."""

@@ -24,6 +24,7 @@ class RunFolder:
     recipe.yaml        the recipe as it was resolved
     environment.json   packages, commit, hardware, command
     training_data.json the corpora, their licences and extent
+    manifests/         of a recogniser: which rows it trained and validated on, and which were dropped
     log_history.json   what the Trainer logged
     checkpoint/        model, processor and their code, ready for `from_pretrained`
     trainer/           the Trainer's own checkpoints, to resume from

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
@@ -10,38 +11,55 @@ from antiphon.eval.selection import where
 from antiphon.eval.training_speakers import training_data_file
 from antiphon.processing.corpora import load_corpus, load_split, select_ids
 
+from .mixing import MIXING_DEFAULTS, choose_rows
 from .recipes import RecipeError, with_defaults
 
-SOURCE_DEFAULTS = {"name": None, "where": [], "ids": None, "options": {}}
+SOURCE_DEFAULTS = {"name": None, "where": [], "ids": None, "options": {}, **MIXING_DEFAULTS}
 IDS_DEFAULTS = {"file": None, "split": "train"}
 SPEECH_COLUMNS = ("file_name", "audio", "text", "speaker_id", "duration_seconds", "source", "split", "license")
 
 
+@dataclass
+class Mixture:
+    """The rows of all sources, and for each row what `load_corpus` loads its corpus by, as JSON."""
+
+    rows: Dataset
+    origins: list[str]
+
+
 def load_sources(sources: list[dict], section: str, columns: Sequence[str] = SPEECH_COLUMNS) -> Dataset:
+    """The rows of `load_mixture`."""
+    return load_mixture(sources, section, columns).rows
+
+
+def load_mixture(sources: list[dict], section: str, columns: Sequence[str] = SPEECH_COLUMNS) -> Mixture:
     """Joins the corpora that a recipe names.
 
     Args:
         sources: One mapping each: `name` and `options` for `load_corpus`; rows are chosen by `where`, a list of
             conditions such as `split=train` or `speaker_id!=george`, and by `ids`, the `file` of a stored split and
-            the name of its `split`.
+            the name of its `split`; of these rows `count` are drawn as `choose_rows` tells.
         section: Part of the recipe, for error messages.
         columns: That the model needs.
 
     Raises:
-        RecipeError: for an unknown key, or no corpus.
+        RecipeError: for an unknown key, no corpus, or too few rows.
         ValueError: for an unknown column, or conditions that leave nothing.
     """
     if not sources:
         raise RecipeError(f"`{section}` names no corpus; give a list such as `- name: fsdd`.")
-    parts = []
+    parts, origins = [], []
     for source in sources:
         source = with_defaults(source, SOURCE_DEFAULTS, f"`{section}`")
         corpus = load_corpus(source["name"], **source["options"])
         if source["ids"]:
             ids = with_defaults(source["ids"], IDS_DEFAULTS, f"`ids` of `{section}`")
             corpus = select_ids(corpus, load_split(ids["file"])[ids["split"]])
-        parts.append(where(corpus, source["where"]).select_columns(list(columns)))
-    return concatenate_datasets(parts)
+        mixing = {key: source[key] for key in MIXING_DEFAULTS}
+        part = choose_rows(where(corpus, source["where"]), f"{source['name']} in `{section}`", **mixing)
+        parts.append(part.select_columns(list(columns)))
+        origins += [json.dumps({"name": source["name"], **source["options"]}, default=str)] * len(part)
+    return Mixture(concatenate_datasets(parts), origins)
 
 
 def describe_sources(corpus: Dataset) -> list[dict]:

@@ -22,12 +22,13 @@ from antiphon.processing.audio_io import read_audio
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.kept_weights import KeptWeights, check_kept, choose_weights
+from antiphon.train_scripts.manifests import write_manifests
 from antiphon.train_scripts.peer_recognisers import ARCHITECTURES, CONFORMER, PARAKEET, build_peer, parakeet_config
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
 from antiphon.train_scripts.run_folder import RunFolder, write_json
-from antiphon.train_scripts.sources import describe_sources, load_sources
+from antiphon.train_scripts.sources import describe_sources, load_mixture
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
@@ -186,22 +187,23 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     )
     set_seed(seed)
 
-    sources = load_sources(data["train"], "data.train")
-    model, processor = build_model(recipe, sources)
+    training, validation = (load_mixture(data[side], f"data.{side}") for side in ("train", "validation"))
+    model, processor = build_model(recipe, training.rows)
     dataset = partial(
         RecognitionDataset, processor=processor, max_seconds=data["max_seconds"], resample=data["resample"], seed=seed
     )
     augmentation = data["augmentation"]
     train_set = dataset(
-        sources,
+        training.rows,
         augmentation=WaveformAugmentation.from_config(augmentation, data["sampling_rate"]) if augmentation else None,
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
-    validation_set = dataset(load_sources(data["validation"], "data.validation"))
+    validation_set = dataset(validation.rows)
     if arguments.process_index == 0:
         print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}")
         print(f"validation: {validation_set.dropped}", flush=True)
         write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
+        write_manifests(run, (training, train_set), (validation, validation_set))
 
     patience = recipe["run"]["early_stopping_patience"]
     kept = kept_weights(run, recipe, arguments)

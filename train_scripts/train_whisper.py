@@ -33,10 +33,11 @@ from antiphon.eval.repetition import is_loop
 from antiphon.eval.text_normalization import text_normalizer
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
+from antiphon.train_scripts.manifests import write_manifests
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.run_folder import RunFolder, write_json
-from antiphon.train_scripts.sources import describe_parts, describe_sources, load_sources
+from antiphon.train_scripts.sources import Mixture, describe_parts, describe_sources, load_mixture
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 from antiphon.train_scripts.whisper_answers import answers
 from antiphon.train_scripts.whisper_data import WhisperCollator, WhisperDataset
@@ -185,16 +186,16 @@ def set_language(
 
 def load_sides(
     recipe: dict, processor: WhisperProcessor, *, max_tokens: int, batch_size: int
-) -> tuple[WhisperDataset, WhisperDataset]:
-    """The utterances to train on, augmented and in batches, and those to validate on."""
+) -> tuple[tuple[Mixture, WhisperDataset], tuple[Mixture, WhisperDataset]]:
+    """What the sources give and the utterances to train on, augmented and in batches; the same for validation."""
     data, seed = recipe["data"], recipe["run"]["seed"]
     options = {"max_tokens": max_tokens, "max_seconds": data["max_seconds"], "resample": data["resample"], "seed": seed}
     augmentation = None
     if data["augmentation"]:
         augmentation = WaveformAugmentation.from_config(data["augmentation"], SAMPLING_RATE)
-    train_rows, validation_rows = (load_sources(data[side], f"data.{side}") for side in ("train", "validation"))
-    train_set = WhisperDataset(train_rows, processor, augmentation=augmentation, batch_size=batch_size, **options)
-    return train_set, WhisperDataset(validation_rows, processor, **options)
+    training, validation = (load_mixture(data[side], f"data.{side}") for side in ("train", "validation"))
+    train_set = WhisperDataset(training.rows, processor, augmentation=augmentation, batch_size=batch_size, **options)
+    return (training, train_set), (validation, WhisperDataset(validation.rows, processor, **options))
 
 
 def token_loss(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor) -> torch.Tensor:
@@ -249,12 +250,13 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     set_seed(seed)
 
     model, processor = load_whisper(recipe)
-    train_set, validation_set = load_sides(
+    training, validation = load_sides(
         recipe,
         processor,
         max_tokens=model.config.max_target_positions,
         batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
+    train_set, validation_set = training[1], validation[1]
     needed = memory(recipe, model.config, text_tokens=max(map(len, train_set.labels)))
     if recipe["model"]["lora"]:
         model = add_lora(model, recipe["model"]["lora"])
@@ -264,6 +266,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         print(f"training: {train_set.dropped}\nvalidation: {validation_set.dropped}", flush=True)
         told = describe_parts(describe_sources(train_set.corpus), [start])
         write_json(run.path / "training_data.json", told)
+        write_manifests(run, training, validation)
 
     patience = recipe["run"]["early_stopping_patience"]
     normalize, _ = text_normalizer(processor.tokenizer)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import datasets
-import numpy as np
 import torch
 from transformers import WhisperConfig, WhisperProcessor
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
@@ -12,22 +11,6 @@ from antiphon.eval.generation import window_seconds
 
 from .recipes import RecipeError
 from .recognition_data import RecognitionCollator, RecognitionDataset
-
-
-@dataclass
-class WhisperDropped:
-    """How many utterances cannot be trained on, and why."""
-
-    empty_text: int = 0
-    too_long: int = 0
-    too_many_tokens: int = 0
-    kept: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.kept} utterances kept; dropped: {self.empty_text} without text, {self.too_long} longer than the "
-            f"window or `data.max_seconds`, {self.too_many_tokens} with more tokens than the decoder has places"
-        )
 
 
 class WhisperDataset(RecognitionDataset):
@@ -46,6 +29,12 @@ class WhisperDataset(RecognitionDataset):
     Raises:
         RecipeError: If no utterance is left, or `max_seconds` exceeds the window.
     """
+
+    REASONS = {
+        "empty_text": "without text",
+        "too_long": "longer than the window or `data.max_seconds`",
+        "too_many_tokens": "with more tokens than the decoder has places",
+    }
 
     def __init__(
         self,
@@ -66,20 +55,12 @@ class WhisperDataset(RecognitionDataset):
         # The model puts the start token before the labels itself.
         self.labels = [ids[1:] for ids in self.labels]
 
-    def _usable(self, labels: list[torch.Tensor], durations: np.ndarray, max_seconds: float) -> list[int]:
-        self.dropped, kept = WhisperDropped(), []
-        num_special = len(self.processor.tokenizer.prefix_tokens) + 1
-        for index, (ids, duration) in enumerate(zip(labels, durations)):
-            if len(ids) == num_special:
-                self.dropped.empty_text += 1
-            elif duration > max_seconds:
-                self.dropped.too_long += 1
-            elif len(ids) - 1 > self.max_tokens:
-                self.dropped.too_many_tokens += 1
-            else:
-                kept.append(index)
-        self.dropped.kept = len(kept)
-        return kept
+    def _why_unusable(self, ids: torch.Tensor, duration: float, max_seconds: float) -> str | None:
+        if len(ids) == len(self.processor.tokenizer.prefix_tokens) + 1:
+            return "empty_text"
+        if duration > max_seconds:
+            return "too_long"
+        return "too_many_tokens" if len(ids) - 1 > self.max_tokens else None
 
     def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
         return duration_seconds <= self.window

@@ -12,7 +12,7 @@ from datasets import Audio, Dataset, Features, Value
 from .schema import STANDARD_FEATURES, CorpusError, choose_split, conform
 
 METADATA_NAME = "metadata.csv"
-COLUMN_ALIASES = {"file_name": ("path",), "text": ("transcription", "sentence")}
+COLUMN_ALIASES = {"file_name": ("path",), "text": ("transcription", "sentence"), "speaker_id": ("client_id",)}
 # Scores are items without a waveform: their duration depends on who renders them.
 _SYMBOLIC_SUFFIXES = (".mid", ".midi")
 
@@ -22,8 +22,9 @@ def load_folder(folder: str | os.PathLike, *, split: str | None = None, license:
 
     Args:
         folder: Holds `metadata.csv` with one row per file: `file_name` (or `path`), relative to the folder; where they
-            apply `text` (or `transcription`, or `sentence`), `speaker_id`, `duration_seconds`, `source`, `split`,
-            `license`; and any columns of its own, which become numbers or truth values where every cell is one.
+            apply `text` (or `transcription`, or `sentence`), `speaker_id` (or `client_id`), `duration_seconds`,
+            `source`, `split`, `license`; and any columns of its own, which become numbers or truth values where every
+            cell is one.
         split: Keep the rows of this split; None keeps all.
         license: Licence of every item, for a `metadata.csv` without that column.
 
@@ -35,7 +36,7 @@ def load_folder(folder: str | os.PathLike, *, split: str | None = None, license:
             licence is unknown. Errors in the table name the row.
     """
     folder = Path(folder)
-    columns = _read_table(folder / METADATA_NAME)
+    columns = read_table(folder / METADATA_NAME)
     if license is not None:
         if "license" in columns:
             raise CorpusError(f"`license` is {license!r} but {folder / METADATA_NAME} has that column; leave it out.")
@@ -52,8 +53,8 @@ def load_folder(folder: str | os.PathLike, *, split: str | None = None, license:
     return choose_split(conform(Dataset(table)), split, str(folder))
 
 
-def _read_table(path: Path) -> dict[str, list[str | None]]:
-    """Read the CSV as columns of text; empty cells are None. Row 1 is the header."""
+def read_table(path: Path) -> dict[str, list[str | None]]:
+    """Read a CSV with a column `file_name` as columns of text; empty cells are None. Row 1 is the header."""
     if not path.is_file():
         raise CorpusError(f"{path} is missing; a corpus folder lists its files there (file_name,text,speaker_id,...).")
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -117,7 +118,8 @@ def _durations(paths: list[Path], cells: list[str | None]) -> list[float | None]
     durations = []
     for row, (path, cell) in enumerate(zip(paths, cells), start=2):
         if cell is None:
-            durations.append(None if path.suffix.lower() in _SYMBOLIC_SUFFIXES else _measure(path, row))
+            is_symbolic = path.suffix.lower() in _SYMBOLIC_SUFFIXES
+            durations.append(None if is_symbolic else measure_duration(path, f"{METADATA_NAME}, row {row}"))
             continue
         try:
             duration = float(cell)
@@ -131,11 +133,12 @@ def _durations(paths: list[Path], cells: list[str | None]) -> list[float | None]
     return durations
 
 
-def _measure(path: Path, row: int) -> float:
+def measure_duration(path: Path, where: str) -> float:
+    """Duration of an audio file in seconds, from its header; `where` begins the message of an error."""
     try:
         header = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
-        raise CorpusError(f"{METADATA_NAME}, row {row}: {path.name!r} is no readable audio file: {error}") from error
+        raise CorpusError(f"{where}: {path.name!r} is no readable audio file: {error}") from error
     return header.frames / header.samplerate
 
 

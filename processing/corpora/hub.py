@@ -35,7 +35,7 @@ def load_hub(
         split: Split to load; None joins all of them.
         audio_column: Column that holds the audio.
         text_column: Column that becomes `text`; by default `text`, `transcription` or `sentence`, where there is one.
-        speaker_column: Column that becomes `speaker_id`; by default `speaker_id`, where there is one.
+        speaker_column: Column that becomes `speaker_id`; by default `speaker_id` or `client_id`, where there is one.
         license: Licence of every item; by default the one that the dataset card states.
         data_files: For each split a pattern of its files in the repository; all others are not downloaded, as they
             would be for `split` alone.
@@ -77,9 +77,10 @@ def _conform_part(part: Dataset, columns: dict[str, str | None], constants: dict
         known = ", ".join(part.column_names)
         raise CorpusError(f"`audio_column` is {audio_column!r} but {source} has {known}; name the right one.")
     part = part.cast_column(audio_column, Audio(decode=False))
-    if columns["text"] is None and "text" not in part.column_names:
-        aliases = [alias for alias in COLUMN_ALIASES["text"] if alias in part.column_names]
-        columns = {**columns, "text": next(iter(aliases), None)}
+    for name in ("text", "speaker_id"):
+        if columns[name] is None and name not in part.column_names:
+            aliases = [alias for alias in COLUMN_ALIASES[name] if alias in part.column_names]
+            columns = {**columns, name: next(iter(aliases), None)}
     for target, column in columns.items():
         part = _rename(part, column, target, source)
     for column, value in constants.items():

@@ -1,5 +1,6 @@
 """Training from a recipe: two steps, a kill, several processes, DeepSpeed. Each training is a process of its own."""
 
+import csv
 import importlib.util
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 from tone_corpus import write_tone_corpus
+
+from antiphon.processing.corpora import load_corpus
 
 SCRIPTS = Path(__file__).parents[2] / "train_scripts"
 # Deterministic but for the order of additions: no dropout, no masks.
@@ -70,6 +73,20 @@ def test_two_steps_leave_a_complete_run(corpus, tmp_path):
     assert log[-1]["training_seconds"] > 0
     assert any((tmp_path / "trackio").iterdir()), "trackio logged nothing"
     assert "trained already" in train(overrides(corpus, folder, "training.report_to=trackio"))
+
+
+def test_manifests_say_which_rows_were_used_and_load_them_again(corpus, tmp_path):
+    folder = tmp_path / "run"
+    counted = [f"data.train=[{{name: {corpus}, where: [split=train], count: 10}}]", "data.max_seconds=1.0"]
+    output = train([*overrides(corpus, folder), *counted])
+    used, validated = (load_corpus(str(folder / "manifests" / name)) for name in ("train.csv", "val.csv"))
+    assert f"training: {len(used)} utterances kept; dropped: 0 without text" in output
+    assert set(validated["split"]) == {"validation"}
+    assert (set(used["split"]), max(used["duration_seconds"]) <= 1) == ({"train"}, True)
+    with (folder / "manifests" / "dropped.csv").open(encoding="utf-8", newline="") as file:
+        dropped = [row for row in csv.DictReader(file) if row["side"] == "train"]
+    assert len(used) + len(dropped) == len({*used["file_name"], *(row["file_name"] for row in dropped)}) == 10
+    assert {(row["source"], row["reason"]) for row in dropped} == {("tones", "too long")}
 
 
 def test_tensorboard_can_take_the_place_of_trackio(corpus, tmp_path):

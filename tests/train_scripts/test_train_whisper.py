@@ -104,6 +104,8 @@ def test_two_steps_leave_a_complete_run(corpus, checkpoint, tmp_path, lora, caps
     own, base = read(run, "training_data.json")
     assert (own["name"], own["num_items"]) == ("tones", 12)
     assert base["name"].startswith("unknown, of"), "a card must say that the start had heard something too"
+    used = load_corpus(str(run.path / "manifests" / "train.csv"))
+    assert (len(used), set(used["split"])) == (12, {"train"})
     assert train(corpus, checkpoint, tmp_path / "run", model={"lora": lora}).is_trained
     assert "is trained already" in capsys.readouterr().out
 

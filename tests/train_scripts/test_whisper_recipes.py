@@ -2,8 +2,8 @@
 
 from small_hub_voices import common_voice_files, write_files
 
-from antiphon.processing.corpora import load_hub
 from antiphon.train_scripts.recipes import load_recipe
+from antiphon.train_scripts.sources import load_sources
 from antiphon.train_scripts.train_whisper import resolve
 
 
@@ -12,8 +12,9 @@ def test_the_recipe_loads_its_sides(tmp_path):
     recipe = resolve(load_recipe("whisper_small_common_voice"))
     for side in ("train", "validation"):
         (source,) = recipe["data"][side]
-        assert source["name"] == "fixie-ai/common_voice_17_0"
-        corpus = load_hub(folder, **source["options"], cache_dir=str(tmp_path / "cache"))
+        assert source["name"] == "common_voice"
+        source["options"] |= {"repository": folder, "cache_dir": str(tmp_path / "cache")}
+        corpus = load_sources([source], f"data.{side}")
         assert corpus["speaker_id"][:] == [f"hi-{side}"]
         assert corpus["text"][:] == ["हाँ"]
         assert corpus["license"][:] == ["CC0-1.0"]
