@@ -112,7 +112,7 @@ def benchmark_recognition(
     num_known = None if audit is None else audit.num_shared_groups
     model, processor = load_recogniser(checkpoint)
     model = model.to(device)
-    if beams and model.can_generate():
+    if beams and generates_text(model):
         raise ValueError("`beams` needs a CTC checkpoint; this one generates its text by a search of its own.")
     search = beams.make_search(checkpoint, processor.tokenizer) if beams else None
     normalize, normalizer_name = text_normalizer(

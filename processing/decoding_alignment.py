@@ -14,7 +14,7 @@ def align_symbols(log_probabilities: np.ndarray, ids: list[int], blank: int) -> 
         blank: Id of the blank.
 
     Returns:
-        (frames,) the id of every frame, blanks included; merged as CTC asks, it gives `ids`.
+        (frames,) the position in `ids` that every frame spells, -1 for the blank.
 
     Raises:
         ValueError: if there are fewer frames than the text needs.
@@ -29,26 +29,28 @@ def align_symbols(log_probabilities: np.ndarray, ids: list[int], blank: int) -> 
             f"`log_probabilities` has {len(log_probabilities)} frames but the text needs {max(1, num_needed)}; "
             "align a text that was recognised in them."
         )
-    emitted = np.asarray(log_probabilities, dtype=np.float64)[:, states]
+    heard = np.asarray(log_probabilities)
     # From one symbol to the next without a blank between them, unless they are equal.
     may_skip = np.zeros(len(states), dtype=bool)
     may_skip[3::2] = states[3::2] != states[1:-2:2]
     scores = np.full(len(states), -np.inf)
-    scores[:2] = emitted[0, :2]
-    steps = np.zeros(emitted.shape, dtype=np.int64)
-    for frame in range(1, len(emitted)):
+    scores[:2] = heard[0, states[:2]]
+    # One byte each: a long recording has millions of them.
+    steps = np.zeros((len(heard), len(states)), dtype=np.uint8)
+    for frame in range(1, len(heard)):
         by_one, by_two = np.full_like(scores, -np.inf), np.full_like(scores, -np.inf)
         by_one[1:] = scores[:-1]
         by_two[2:] = scores[:-2]
         by_two[~may_skip] = -np.inf
         choices = np.stack([scores, by_one, by_two])
         steps[frame] = choices.argmax(0)
-        scores = choices.max(0) + emitted[frame]
+        scores = choices.max(0) + heard[frame, states]
     state = len(states) - 1
     if len(states) > 1 and scores[-2] > scores[-1]:
         state -= 1
     path = [state]
-    for frame in range(len(emitted) - 1, 0, -1):
-        state -= steps[frame, state]
+    for frame in range(len(heard) - 1, 0, -1):
+        state -= int(steps[frame, state])
         path.append(state)
-    return states[path[::-1]].tolist()
+    # States alternate: blank, first symbol, blank, second symbol, ..., blank.
+    return [state // 2 if state % 2 else -1 for state in path[::-1]]

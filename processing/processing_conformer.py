@@ -182,7 +182,11 @@ class ConformerProcessor(ProcessorMixin):
         hypotheses = search(log_probabilities, num_hypotheses)
         text = hypotheses[0].text
         ids = self.tokenizer.convert_tokens_to_ids(list(text.replace(" ", SPACE))) if text else []
-        path = align_symbols(log_probabilities, ids, self.tokenizer.pad_token_id) if text else []
+        blank = self.tokenizer.pad_token_id
+        path = [
+            blank if position < 0 else ids[position]
+            for position in (align_symbols(log_probabilities, ids, blank) if text else [])
+        ]
         scores = np.exp(log_probabilities[range(len(path)), path]).tolist() if path else []
         return self.transcript(path, scores) | {"hypotheses": [asdict(hypothesis) for hypothesis in hypotheses]}
 

@@ -27,9 +27,6 @@ class ToneRecogniser(torch.nn.Module):
         self.ids = processor.tokenizer.convert_tokens_to_ids(letters)
         self.space = processor.tokenizer.convert_tokens_to_ids("|")
 
-    def can_generate(self):
-        return False
-
     def forward(self, input_features, attention_mask=None):
         features = input_features[:, :: self.processor.subsampling_factor]
         logits = torch.zeros(*features.shape[:2], len(self.processor.tokenizer))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from antiphon.modeling.losses_ctc import required_frames
+from antiphon.processing.decoding_alignment import align_symbols
 
 WINDOW_SECONDS, OVERLAP_SECONDS = 20.0, 4.0
 # Of the table of predecessors, one byte each: a quarter of an hour of speech.
@@ -159,36 +160,10 @@ def viterbi(log_probabilities: torch.Tensor, ids: torch.Tensor, blank: int) -> t
 
     Raises:
         AlignmentError: There are fewer frames than the sequence needs, or too many for the memory.
-
-    Source: Graves et al. 2006, "Connectionist Temporal Classification", section 4.1, with a maximum for the sum.
     """
-    frames, symbols = len(log_probabilities), len(ids)
-    num_states = 2 * symbols + 1
+    frames, num_states = len(log_probabilities), 2 * len(ids) + 1
     if frames < int(required_frames(ids[None])):
         raise AlignmentError("too short for their text")
     if frames * num_states > MAX_CELLS:
         raise AlignmentError("too long to be aligned at once (more than about a quarter of an hour)")
-    # States alternate: blank, first symbol, blank, second symbol, ..., blank.
-    emitted = torch.full((num_states,), blank)
-    emitted[1::2] = ids
-    # A blank may be passed over where the symbols on both sides differ.
-    may_skip = torch.zeros(num_states, dtype=torch.bool)
-    may_skip[3::2] = ids[1:] != ids[:-1]
-    best = torch.full((num_states,), -torch.inf)
-    best[:2] = log_probabilities[0, emitted[:2]]
-    steps = torch.zeros((frames, num_states), dtype=torch.uint8)
-    for frame in range(1, frames):
-        candidates = torch.full((3, num_states), -torch.inf)
-        candidates[0] = best
-        candidates[1, 1:] = best[:-1]
-        candidates[2, 2:] = torch.where(may_skip[2:], best[:-2], -torch.inf)
-        best, step = candidates.max(0)
-        best = best + log_probabilities[frame, emitted]
-        steps[frame] = step
-    state = num_states - 1 if best[-1] >= best[-2] else num_states - 2
-    states = []
-    for frame in range(frames - 1, -1, -1):
-        states.append(state)
-        state -= int(steps[frame, state])
-    path = torch.tensor(states[::-1])
-    return torch.where(path % 2 == 1, path // 2, -1)
+    return torch.tensor(align_symbols(log_probabilities.numpy(), ids.tolist(), blank))

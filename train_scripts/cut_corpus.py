@@ -19,6 +19,7 @@ from datasets import Dataset
 from datasets.utils import tqdm
 
 from antiphon.eval.benchmark_recognition import load_recogniser
+from antiphon.eval.generation import generates_text
 from antiphon.eval.selection import ALL_SPLITS, select_split
 from antiphon.processing.audio_io import AudioError, resample_audio, write_audio
 from antiphon.processing.corpora import CorpusError, decode, load_corpus
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     try:
         model, processor = load_recogniser(options.checkpoint)
-        if model.can_generate() or not hasattr(processor, "frame_seconds"):
+        if generates_text(model) or not hasattr(processor, "frame_seconds"):
             sys.exit(f"error: {options.checkpoint} is no recogniser with CTC that was trained here; name one.")
         rows = select_split(load_corpus(options.corpus), options.split, options.where)
         print(cut_corpus(rows, (model, processor), options))

@@ -21,6 +21,7 @@ from datasets import Dataset
 
 from antiphon.eval.benchmark_recognition import load_recogniser
 from antiphon.eval.conditions import file_sha256, machine_conditions, records_sha256
+from antiphon.eval.generation import generates_text
 from antiphon.eval.recognition_contestants import CHECKPOINT, CTCContestant
 from antiphon.eval.recognition_memory import measure_memory_apart
 from antiphon.eval.recognition_speed import measure_speed
@@ -87,7 +88,7 @@ def load_original(options: argparse.Namespace) -> Original:
     if not (options.checkpoint / WEIGHTS).is_file():
         raise ExportError(f"{options.checkpoint} holds no {WEIGHTS}; name the folder that `save_pretrained` wrote.")
     model, processor = load_recogniser(options.checkpoint)
-    if model.can_generate() or not hasattr(processor, "decode_logits"):
+    if generates_text(model) or not hasattr(processor, "decode_logits"):
         raise ExportError(f"{options.checkpoint} is no CTC model of Antiphon; only such models can be exported.")
     test = select_split(load_corpus(options.corpus), options.split, options.where)
     test = test.select(spread(len(test), options.items))

@@ -61,7 +61,9 @@ class RecognitionDataset(torch.utils.data.Dataset):
         self.seed = seed
         self.sampling_rate = processor.feature_extractor.sampling_rate
         self.dropped = Dropped(self.REASONS)
-        labels = [torch.tensor(ids) for ids in processor.tokenizer(list(corpus["text"]))["input_ids"]]
+        labels = [
+            torch.tensor(ids) for ids in processor.tokenizer([text or "" for text in corpus["text"]])["input_ids"]
+        ]
         durations = corpus["duration_seconds"][:]
         whys = [self._why_unusable(ids, duration, max_seconds) for ids, duration in zip(labels, durations)]
         self.kept = self.dropped.count(whys, corpus["source"][:])

@@ -111,7 +111,7 @@ def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: in
             read_audio(audio["bytes"] or audio["path"], sampling_rate=rate, resample=data["resample"])[0]
             for audio in rows
         )
-    tokenizer = CharacterTokenizer.from_corpus(corpus["text"], alphabet=data["alphabet"])
+    tokenizer = CharacterTokenizer.from_corpus(filter(None, corpus["text"]), alphabet=data["alphabet"])
     return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
 
 

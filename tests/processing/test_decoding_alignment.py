@@ -21,7 +21,9 @@ def test_no_alignment_is_likelier(ids):
             (path for path in itertools.product(range(3), repeat=5) if collapse(path) == ids),
             key=lambda path: scores[range(5), path].sum(),
         )
-        assert align_symbols(scores, ids, blank=0) == list(best)
+        positions = align_symbols(scores, ids, blank=0)
+        assert [0 if position < 0 else ids[position] for position in positions] == list(best)
+        assert sorted(set(positions) - {-1}) == list(range(len(ids)))
 
 
 def test_a_text_that_does_not_fit_is_refused():

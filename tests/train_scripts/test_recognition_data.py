@@ -97,7 +97,7 @@ def test_validation_keeps_the_order_of_the_corpus(corpus, processor):
 
 
 def test_what_cannot_be_trained_on_is_counted(corpus, processor):
-    texts = ["", "!?", "zzz", 60 * "a", *corpus["text"][4:]]
+    texts = [None, "!?", "zzz", 60 * "a", *corpus["text"][4:]]
     texts = corpus.remove_columns("text").add_column("text", texts)
     dropped = RecognitionDataset(texts, processor, max_seconds=9).dropped
     assert [dropped[why] for why in ("empty_text", "unknown_symbols", "too_short_for_text")] == [2, 1, 1]
