@@ -138,8 +138,10 @@ class ConformerProcessor(ProcessorMixin):
             `text`, `score`, `acoustic_score`, `language_score` and `bonus`.
 
         Raises:
-            ValueError: for hot words or hypotheses that greedy decoding cannot do.
+            ValueError: for hot words or hypotheses that greedy decoding cannot do, or hot words that are no list.
         """
+        if isinstance(hot_words, str):
+            raise ValueError(f"`hot_words` is the text {hot_words!r}; expected a list, such as [{hot_words!r}].")
         if num_beams == 1:
             if num_hypotheses > 1 or hot_words:
                 raise ValueError("`num_beams` is 1 but hot words and hypotheses need beam search; pass e.g. 32.")
@@ -152,7 +154,7 @@ class ConformerProcessor(ProcessorMixin):
             length_bonus=length_bonus,
             hot_words=HotWords(map(self.tokenizer.normalize_text, hot_words), hot_word_bonus) if hot_words else None,
         )
-        log_probabilities = torch.as_tensor(logits).float().log_softmax(-1).numpy()
+        log_probabilities = torch.as_tensor(logits).detach().float().log_softmax(-1).cpu().numpy()
         return [
             self._search(search, item[:length], num_hypotheses)
             for item, length in zip(log_probabilities, _lengths(log_probabilities, attention_mask))

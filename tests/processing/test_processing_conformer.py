@@ -178,6 +178,12 @@ def test_greedy_decoding_has_neither_hot_words_nor_hypotheses(processor):
     for options in ({"hot_words": ["ab"]}, {"num_hypotheses": 2}):
         with pytest.raises(ValueError, match="`num_beams` is 1 but hot words and hypotheses need beam search"):
             processor.decode_logits(DOUBTED, **options)
+    with pytest.raises(ValueError, match=r"`hot_words` is the text 'ab'; expected a list"):
+        processor.decode_logits(DOUBTED, num_beams=8, hot_words="ab")
+
+
+def test_logits_that_training_still_needs_can_be_searched(processor):
+    assert processor.decode_logits(DOUBTED.clone().requires_grad_(), num_beams=8)[0]["text"] == "ab ca ac"
 
 
 def test_the_language_model_is_saved_and_loaded_along(processor, with_language_model, tmp_path):
