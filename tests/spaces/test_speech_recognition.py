@@ -402,6 +402,7 @@ def test_missing_checkpoint_is_told_in_one_sentence(space, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     if "known" in arguments:
         write_checkpoint(tmp_path / "known")
+        capsys.readouterr()  # saving shows its progress
     monkeypatch.delenv("ANTIPHON_CHECKPOINT", raising=False)
     app = space("app")
     monkeypatch.setattr(app, "PROJECT_FOLDERS", [tmp_path])

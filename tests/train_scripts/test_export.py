@@ -155,7 +155,7 @@ def test_a_padded_item_equals_the_lone_item(load, name):
         alone = model(input_features=batch["input_features"][index : index + 1, :length])
         frames = alone.logits.shape[1]
         assert together.attention_mask[index].sum() == frames == alone.attention_mask.sum() == -(-length // 2)
-        tolerance = 0.1 * alone.logits.abs().max() if name == COARSE_IN_BATCHES else 1e-4
+        tolerance = 0.2 * alone.logits.abs().max() if name == COARSE_IN_BATCHES else 1e-4
         torch.testing.assert_close(together.logits[index, :frames], alone.logits[0], atol=float(tolerance), rtol=0)
 
 
