@@ -1,8 +1,9 @@
 """A recogniser of transformers trained by a recipe of ours: what a peer of the same size makes of the same data."""
 
 import torch
-from transformers import ParakeetCTCConfig, ParakeetEncoderConfig, ParakeetForCTC
+from transformers import ParakeetCTCConfig, ParakeetForCTC
 
+from antiphon.eval.peer_models import parakeet_config
 from antiphon.modeling import ConformerConfig
 from antiphon.modeling.layers_spec_augment import SpecAugment
 from antiphon.modeling.losses_ctc import ctc_loss
@@ -45,39 +46,20 @@ class ParakeetPeer(ParakeetForCTC):
         return ConformerCTCOutput(loss=loss, logits=logits, attention_mask=encoded.attention_mask)
 
 
-def parakeet_config(conformer: ConformerConfig) -> ParakeetCTCConfig:
-    """The Parakeet of the same width, depth, heads, kernel, subsampling and dropout as a Conformer of ours.
-
-    It has relative positions and batch normalisation where ours has rotary ones and layer normalisation, and its size
-    comes out within a tenth of ours.
+def check_peer(conformer: ConformerConfig) -> None:
+    """Looks whether a Parakeet can take the place of a Conformer.
 
     Raises:
         RecipeError: for what it cannot do.
     """
-    if conformer.chunk_frames is not None or conformer.causal_convolutions or conformer.intermediate_ctc_layers:
+    if conformer.chunk_frames or conformer.causal_convolutions or conformer.intermediate_ctc_layers:
         raise RecipeError(
             "`run.architecture` is 'parakeet', which has no chunks, no causal convolutions and no intermediate CTC; "
             "leave `chunk_frames`, `causal_convolutions` and `intermediate_ctc_layers` out of `model`."
         )
-    encoder = ParakeetEncoderConfig(
-        num_mel_bins=conformer.num_mel_bins,
-        hidden_size=conformer.hidden_size,
-        intermediate_size=conformer.intermediate_size,
-        num_hidden_layers=conformer.num_hidden_layers,
-        num_attention_heads=conformer.num_attention_heads,
-        conv_kernel_size=conformer.conv_kernel_size,
-        subsampling_factor=conformer.subsampling_factor,
-        subsampling_conv_channels=conformer.subsampling_channels,
-        dropout=conformer.hidden_dropout,
-        activation_dropout=conformer.activation_dropout,
-        attention_dropout=conformer.attention_dropout,
-        layerdrop=0.0,
-    )
-    return ParakeetCTCConfig(
-        vocab_size=conformer.vocab_size, pad_token_id=conformer.pad_token_id, encoder_config=encoder
-    )
 
 
 def build_peer(conformer: ConformerConfig) -> ParakeetPeer:
-    """Makes the peer of a Conformer, with random weights."""
+    """Makes the peer of a Conformer, with random weights; raises what `check_peer` does."""
+    check_peer(conformer)
     return ParakeetPeer(parakeet_config(conformer), conformer)

@@ -23,7 +23,7 @@ from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.kept_weights import KeptWeights, check_kept, choose_weights
 from antiphon.train_scripts.manifests import write_manifests
-from antiphon.train_scripts.peer_recognisers import ARCHITECTURES, CONFORMER, PARAKEET, build_peer, parakeet_config
+from antiphon.train_scripts.peer_recognisers import ARCHITECTURES, CONFORMER, PARAKEET, build_peer, check_peer
 from antiphon.train_scripts.progress import ProgressFile
 from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
@@ -97,7 +97,7 @@ def _check_values(recipe: dict) -> None:
     if recipe["run"]["architecture"] != CONFORMER:
         if recipe["run"]["initialize_from"]:
             raise RecipeError("`run.initialize_from` starts a Conformer only; leave it out for another architecture.")
-        parakeet_config(ConformerConfig(**recipe["model"]))
+        check_peer(ConformerConfig(**recipe["model"]))
 
 
 def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:

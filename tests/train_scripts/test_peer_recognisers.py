@@ -10,7 +10,7 @@ from antiphon.eval.benchmark_recognition import benchmark_recognition
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing.corpora import load_corpus
 from antiphon.train_scripts import train_conformer
-from antiphon.train_scripts.peer_recognisers import build_peer, parakeet_config
+from antiphon.train_scripts.peer_recognisers import build_peer
 from antiphon.train_scripts.recipes import RecipeError, load_recipe
 
 
@@ -44,7 +44,7 @@ def test_features_are_masked_in_training_alone():
 )
 def test_what_a_peer_lacks_is_refused(change):
     with pytest.raises(RecipeError, match=r"`run\.architecture` is 'parakeet'"):
-        parakeet_config(make_config(**change))
+        build_peer(make_config(**change))
 
 
 def test_a_trained_peer_is_measured_like_ours(tmp_path):
