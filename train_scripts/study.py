@@ -268,6 +268,7 @@ class Study:
         file, settings = self.folder / "study.yaml", self._settings()
         if file.is_file():
             before = yaml.safe_load(file.read_text(encoding="utf-8"))
+            before["folds"] = {**FOLD_DEFAULTS, **before["folds"]}  # written before there were all of these keys
             for key in ("corpus", "where", "folds", "validation", "baseline"):
                 if before[key] != settings[key]:
                     raise RecipeError(f"`{key}` differs from that of {file}; choose another folder, or delete it.")
@@ -276,7 +277,11 @@ class Study:
                 raise RecipeError(f"{self.split_file(name)} holds another split; choose another folder, or delete it.")
         for trial in self.trials():
             run = self.run_folder(trial)
-            if run.is_trained and _placeless(run.recipe, trial) != _placeless(self.trial_recipe(trial), trial):
+            if not run.is_trained:
+                continue
+            # Resolved again: a default that did not exist then was followed all the same.
+            trained = self.task_functions.resolve(run.recipe)
+            if _placeless(trained, trial) != _placeless(self.trial_recipe(trial), trial):
                 raise RecipeError(
                     f"{run.path} was trained with another recipe than the study has now; rename the variant, or delete "
                     "that folder."

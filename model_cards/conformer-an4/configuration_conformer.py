@@ -3,6 +3,8 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+POSITION_EMBEDDINGS = ("rotary", "relative", "absolute", "none")
+
 
 @strict
 class ConformerConfig(PreTrainedConfig):
@@ -20,9 +22,19 @@ class ConformerConfig(PreTrainedConfig):
         num_hidden_layers: Number of Conformer layers.
         num_attention_heads: Number of attention heads; `hidden_size` must be a multiple of twice this number.
         conv_kernel_size: Frames seen by the depthwise convolution of each layer; odd.
+        causal_convolutions: Whether these convolutions see no later frames.
+        chunk_frames: Output frames of a chunk: attention sees its own chunk and earlier ones, so that with causal
+            convolutions the model can run in a stream. None lets it see everything. It may be set when a checkpoint is
+            loaded: `from_pretrained(folder, chunk_frames=8)`.
+        left_chunks: How many chunks before its own attention sees; None means all of them.
+        training_chunk_frames: Lengths of chunks, None for everything, of which each batch of training draws one, so
+            that one model serves every latency. None trains with `chunk_frames` alone.
+        position_embeddings_type: How attention knows where frames are. "rotary" and "relative" know distances alone;
+            "absolute" adds the time since the beginning to the input: it computes beyond the longest training utterance
+            too, but with times that it never learnt; "none" leaves it to the convolutions.
         subsampling_factor: Feature frames per output frame; a power of two.
         subsampling_channels: Channels of the convolutions that subsample.
-        rope_theta: Base of the rotary position frequencies.
+        rope_theta: Base of the position frequencies, rotary or sinusoidal.
         hidden_dropout, activation_dropout, attention_dropout: Dropout after each module, inside the feed-forward
             modules and on the attention weights; applied in training only.
         layer_norm_eps: Added to the variance in layer normalisation.
@@ -35,8 +47,11 @@ class ConformerConfig(PreTrainedConfig):
         pad_token_id: Id of the CTC blank, which also pads.
 
     Source: Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Recognition". Deviations:
-        rotary instead of relative sinusoidal positions; layer instead of batch normalisation in the convolution
-        module, so that neither padding nor the number of processes changes what a batch computes.
+        rotary instead of relative sinusoidal positions by default; layer instead of batch normalisation in the
+        convolution module, so that neither padding nor the number of processes changes what a batch computes.
+        `training_chunk_frames` follows Zhang et al. 2020, "Unified Streaming and Non-streaming Two-pass End-to-end
+        Model for Speech Recognition", whose chunks have any length up to 25 frames in half of the batches and no end
+        in the others; here the lengths are listed, and each is drawn as often as it stands in the list.
     """
 
     model_type = "antiphon_conformer"
@@ -48,6 +63,11 @@ class ConformerConfig(PreTrainedConfig):
     num_hidden_layers: int = 6
     num_attention_heads: int = 4
     conv_kernel_size: int = 15
+    causal_convolutions: bool = False
+    chunk_frames: int | None = None
+    left_chunks: int | None = None
+    training_chunk_frames: list[int | None] | None = None
+    position_embeddings_type: str = "rotary"
     subsampling_factor: int = 4
     subsampling_channels: int = 64
     rope_theta: float = 10_000.0
@@ -86,6 +106,41 @@ class ConformerConfig(PreTrainedConfig):
         factor = self.subsampling_factor
         if factor < 2 or factor & (factor - 1):
             raise ValueError(f"`subsampling_factor` is {factor} but must be 2, 4, 8 or another power of two.")
+
+    def validate_chunks(self):
+        """A chunk holds at least one frame, and only chunks have chunks before them."""
+        if self.chunk_frames is not None and self.chunk_frames < 1:
+            raise ValueError(f"`chunk_frames` is {self.chunk_frames} but must be at least 1, or None for no chunks.")
+        has_chunks = self.chunk_frames is not None or self.training_chunk_frames is not None
+        if self.left_chunks is not None and (not has_chunks or self.left_chunks < 0):
+            raise ValueError(
+                f"`left_chunks` is {self.left_chunks} but must be at least 0 and needs `chunk_frames` "
+                f"({self.chunk_frames}) or `training_chunk_frames`; set both, or leave it None."
+            )
+
+    def validate_training_chunks(self):
+        """Lengths are drawn for streams, and a stream needs convolutions that see no later frames."""
+        lengths = self.training_chunk_frames
+        if lengths is None:
+            return
+        if not lengths or any(length is not None and length < 1 for length in lengths):
+            raise ValueError(
+                f"`training_chunk_frames` is {lengths} but must hold numbers of at least 1, or None for no chunks; "
+                "e.g. [4, 8, 16, 32, None]."
+            )
+        if not self.causal_convolutions:
+            raise ValueError(
+                f"`training_chunk_frames` is {lengths} but `causal_convolutions` is False: no chunk length would make "
+                "such a model stream; set `causal_convolutions` to true."
+            )
+
+    def validate_positions(self):
+        """Other kinds of positions do not exist here."""
+        if self.position_embeddings_type not in POSITION_EMBEDDINGS:
+            raise ValueError(
+                f"`position_embeddings_type` is {self.position_embeddings_type!r} but must be one of "
+                f"{', '.join(POSITION_EMBEDDINGS)}."
+            )
 
     def validate_intermediate_ctc(self):
         """The last layer already carries the main loss."""

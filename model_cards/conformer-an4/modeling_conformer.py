@@ -12,10 +12,12 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_conformer import ConformerConfig
-from .layers_attention import RotaryAttention, RotaryPositions
+from .layers_attention import RelativeAttention, SelfAttention
 from .layers_conformer import ConformerLayer
 from .layers_dropout import Dropout
+from .layers_positions import RotaryPositions, make_positions
 from .layers_spec_augment import SpecAugment
+from .layers_stream import ConformerStream, CTCStream, chunk_mask_function, draw_chunk_frames
 from .layers_subsampling import ConvolutionSubsampling, subsampled_lengths
 from .losses_ctc import ctc_loss
 
@@ -68,7 +70,7 @@ class ConformerPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
-    _can_record_outputs = {"hidden_states": ConformerLayer, "attentions": RotaryAttention}
+    _can_record_outputs = {"hidden_states": ConformerLayer, "attentions": SelfAttention}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -78,7 +80,7 @@ class ConformerPreTrainedModel(PreTrainedModel):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, RotaryPositions):
+        elif isinstance(module, (RotaryPositions, RelativeAttention)):
             module.reset_parameters()
         else:
             super()._init_weights(module)
@@ -91,7 +93,7 @@ class ConformerModel(ConformerPreTrainedModel):
         super().__init__(config)
         self.spec_augment = SpecAugment(config)
         self.subsampling = ConvolutionSubsampling(config)
-        self.positions = RotaryPositions(config.head_dim, config.rope_theta)
+        self.positions = make_positions(config)
         self.dropout = Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_hidden_layers))
         self.post_init()
@@ -109,7 +111,7 @@ class ConformerModel(ConformerPreTrainedModel):
         """
         lengths = None if attention_mask is None else attention_mask.sum(-1)
         input_features = self.spec_augment(input_features, lengths)
-        hidden_states = self.dropout(self.subsampling(input_features, lengths))
+        hidden_states = self.dropout(self.positions.enter(self.subsampling(input_features, lengths)))
 
         frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
         if lengths is None:
@@ -119,10 +121,12 @@ class ConformerModel(ConformerPreTrainedModel):
             output_mask = frames < subsampled_lengths(lengths, self.config.subsampling_factor)[:, None]
             is_padding = ~output_mask[:, :, None]
             output_mask = output_mask.long()
+        chunk_frames = draw_chunk_frames(self.config, self.training)
         layer_mask = create_bidirectional_mask(
             config=self.config,
             inputs_embeds=hidden_states,
             attention_mask=None if is_padding is None else output_mask,
+            and_mask_function=chunk_mask_function(self.config, chunk_frames),
         )
         position_embeddings = self.positions(hidden_states)
         intermediate = []
@@ -135,6 +139,14 @@ class ConformerModel(ConformerPreTrainedModel):
             attention_mask=output_mask,
             intermediate_hidden_states=tuple(intermediate) or None,
         )
+
+    def stream(self) -> ConformerStream:
+        """Starts a stream of features; its pieces, joined, equal the offline output.
+
+        Raises:
+            ValueError: the configuration has no chunks, or convolutions that see later frames.
+        """
+        return ConformerStream(self)
 
 
 class ConformerForCTC(ConformerPreTrainedModel):
@@ -190,6 +202,14 @@ class ConformerForCTC(ConformerPreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+    def stream(self) -> CTCStream:
+        """Starts a stream of features; its pieces, joined, equal the offline logits.
+
+        Raises:
+            ValueError: the configuration has no chunks, or convolutions that see later frames.
+        """
+        return CTCStream(self)
 
 
 ConformerModel.register_for_auto_class("AutoModel")

@@ -33,19 +33,21 @@ class CharacterTokenizer(PreTrainedTokenizerFast):
 
     @classmethod
     def from_corpus(cls, texts, alphabet: str | None = None) -> "CharacterTokenizer":
-        """Builds a tokenizer from the characters that occur in a corpus.
+        """Builds a tokenizer from the characters that occur in a corpus, or of a given alphabet.
 
         Args:
             texts: Iterable of transcripts.
-            alphabet: Characters to keep, others become spaces; by default the ASCII letters, digits and apostrophe.
+            alphabet: Characters to keep, others become spaces. All of them are symbols, so that a later training on
+                other texts can use them too. By default those of the ASCII letters, digits and apostrophe that occur.
 
         Raises:
             ValueError: if no transcript holds a character of the alphabet.
         """
         normalizer = make_normalizer(alphabet or string.ascii_lowercase + string.digits + "'")
-        characters = sorted(set("".join(normalizer.normalize_str(text) for text in texts)) - {" "})
-        if not characters:
+        occurring = set("".join(normalizer.normalize_str(text) for text in texts)) - {" "}
+        if not occurring:
             raise ValueError("`texts` holds no character of `alphabet`; look at the text column and its language.")
+        characters = sorted(set(normalizer.normalize_str(alphabet)) - {" "} if alphabet else occurring)
         vocabulary = {symbol: index for index, symbol in enumerate([BLANK, UNKNOWN, SPACE, *characters])}
         backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         backend.normalizer = normalizers.Sequence([normalizer, normalizers.Replace(" ", SPACE)])

@@ -176,6 +176,22 @@ def test_what_was_trained_by_another_recipe_is_not_taken_over(settings, tmp_path
     assert (tmp_path / "study" / "study.yaml").read_text() == before
 
 
+def test_a_study_from_before_a_key_existed_goes_on(settings, tmp_path):
+    study = load(settings, tmp_path)
+    study.write()
+    trial = Trial("noisy", "fold1", 0)
+    run = study.run_folder(trial)
+    recipe = study.trial_recipe(trial)
+    del recipe["run"]["architecture"]
+    run.open(recipe)
+    (run.path / "log_history.json").write_text("[]")
+    file = tmp_path / "study" / "study.yaml"
+    stored = yaml.safe_load(file.read_text())
+    del stored["folds"]["own"]
+    file.write_text(yaml.safe_dump(stored))
+    load(settings, tmp_path).write()
+
+
 def test_checkpoints_to_start_from_are_missed_before_the_night(settings, tmp_path):
     settings["variants"]["warm"] = {"run.initialize_from": str(tmp_path / "nowhere")}
     settings["variants"]["hub"] = {"run.initialize_from": "owner/model"}
