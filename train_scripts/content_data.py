@@ -84,7 +84,7 @@ class ContentDataset(RecognitionDataset):
         """Returns features (frames, bins), clean and perturbed, and labels of characters, phones and speaker."""
         index = int(self.order[position])
         row = self.corpus[index]
-        clean = at_level(self._read(row))
+        clean = at_level(self.read(row))
         generator = np.random.default_rng([self.seed, self.epoch, index, 1])
         heard = clean if self.augmentation is None else self.augmentation(clean, generator)
         clean_features, features = (self._features(waveform) for waveform in (clean, heard))

@@ -18,6 +18,10 @@ class Dropped:
         self.by_source: dict[str, Counter] = {}
         self.positions: list[tuple[int, str]] = []
 
+    def add(self, why: str | None, source: str | None) -> None:
+        """Counts one utterance; where it is in its corpus is not noted."""
+        self.by_source.setdefault(source or SOURCE_NOT_STATED, Counter())[why or "kept"] += 1
+
     def count(self, whys: Sequence[str | None], sources: Sequence[str | None]) -> list[int]:
         """Counts all utterances of a corpus and returns the positions of those that are kept.
 
@@ -26,7 +30,7 @@ class Dropped:
             sources: For each utterance where it comes from.
         """
         for why, source in zip(whys, sources):
-            self.by_source.setdefault(source or SOURCE_NOT_STATED, Counter())[why or "kept"] += 1
+            self.add(why, source)
         self.positions = [(position, why) for position, why in enumerate(whys) if why]
         return [position for position, why in enumerate(whys) if not why]
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 
 from antiphon.processing.corpora import manifest_text
 
@@ -10,23 +11,21 @@ from .run_folder import RunFolder, write_text
 from .sources import Mixture
 
 
-def write_manifests(
-    run: RunFolder, training: tuple[Mixture, RecognitionDataset], validation: tuple[Mixture, RecognitionDataset]
-) -> None:
+def write_manifests(run: RunFolder, sides: Mapping[str, tuple[Mixture, RecognitionDataset]]) -> None:
     """Writes `manifests/train.csv`, `val.csv` and `dropped.csv` into a run, each at once or not at all.
 
     The first two can be loaded again as corpora.
 
     Args:
         run: The folder.
-        training, validation: What the sources gave, and the dataset that was made of it.
+        sides: By the name of the file what the sources gave, and the dataset that was made of it.
     """
     folder = run.path / "manifests"
     folder.mkdir(exist_ok=True)
     table = io.StringIO()
     dropped = csv.writer(table, lineterminator="\n")
     dropped.writerow(["file_name", "source", "side", "reason"])
-    for name, (mixture, dataset) in {"train": training, "val": validation}.items():
+    for name, (mixture, dataset) in sides.items():
         origins = [mixture.origins[position] for position in dataset.kept]
         write_text(folder / f"{name}.csv", manifest_text(dataset.corpus, origins))
         file_names, sources = mixture.rows["file_name"][:], mixture.rows["source"][:]

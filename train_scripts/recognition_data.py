@@ -17,7 +17,75 @@ from .dropped import Dropped
 from .recipes import RecipeError
 
 
-class RecognitionDataset(torch.utils.data.Dataset):
+class RecognitionRows:
+    """What rows of any origin go through: a reason why they cannot be used, or a waveform and labels.
+
+    Args:
+        processor: Gives features and labels.
+        max_seconds: Longer utterances are dropped and counted.
+        resample: Whether audio of another rate is resampled; otherwise it is an error.
+        augmentation: Applied to waveforms, in training only.
+        seed: Of the augmentation.
+    """
+
+    REASONS = {
+        "empty_text": "without text",
+        "unknown_symbols": "with symbols that the tokenizer lacks",
+        "too_long": "too long",
+        "too_short_for_text": "too short for their text",
+    }
+
+    def __init__(
+        self,
+        processor: ConformerProcessor,
+        *,
+        max_seconds: float,
+        resample: bool,
+        augmentation: WaveformAugmentation | None,
+        seed: int,
+    ):
+        self.processor = processor
+        self.max_seconds = max_seconds
+        self.resample = resample
+        self.augmentation = augmentation
+        self.seed = seed
+        self.epoch = 0
+        self.sampling_rate = processor.feature_extractor.sampling_rate
+
+    def why_unusable(self, ids: torch.Tensor, duration: float) -> str | None:
+        """The key of the reason why an utterance cannot be trained on, or None."""
+        if len(ids) == 0:
+            return "empty_text"
+        if (ids == self.processor.tokenizer.unk_token_id).any():
+            return "unknown_symbols"
+        if duration > self.max_seconds:
+            return "too_long"
+        return None if self.fits(ids, duration) else "too_short_for_text"
+
+    def fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
+        """Whether an utterance has frames enough for its text, whose loss would be infinite otherwise."""
+        extractor = self.processor.feature_extractor
+        frames = 1 + int(duration_seconds * extractor.sampling_rate) // extractor.hop_length
+        outputs = subsampled_lengths(torch.tensor(frames), self.processor.subsampling_factor)
+        return bool(outputs >= required_frames(ids[None]))
+
+    def utterance(self, row: dict, labels: torch.Tensor, index: int) -> dict:
+        """Returns `waveform` (samples,), float32, augmented if so told, and `labels` (symbols,), int64."""
+        waveform = self.read(row)
+        if self.augmentation is not None:
+            augmented = self.augmentation(waveform, np.random.default_rng([self.seed, self.epoch, index]))
+            # Another speed can make an utterance unfit for its text.
+            if self.fits(labels, len(augmented) / self.sampling_rate):
+                waveform = augmented
+        return {"waveform": waveform, "labels": labels}
+
+    def read(self, row: dict) -> np.ndarray:
+        """Decodes the audio of a row, (samples,), float32."""
+        audio = row["audio"]
+        return read_audio(audio["bytes"] or audio["path"], sampling_rate=self.sampling_rate, resample=self.resample)[0]
+
+
+class RecognitionDataset(RecognitionRows, torch.utils.data.Dataset):
     """Utterances as the Trainer reads them.
 
     In training, order and augmentation are functions of (seed, epoch) alone: each epoch is cut into batches of similar
@@ -36,13 +104,6 @@ class RecognitionDataset(torch.utils.data.Dataset):
     `kept` holds the positions in `corpus` of the rows that are used, and `dropped` why the others are not.
     """
 
-    REASONS = {
-        "empty_text": "without text",
-        "unknown_symbols": "with symbols that the tokenizer lacks",
-        "too_long": "too long",
-        "too_short_for_text": "too short for their text",
-    }
-
     def __init__(
         self,
         corpus: datasets.Dataset,
@@ -54,18 +115,14 @@ class RecognitionDataset(torch.utils.data.Dataset):
         batch_size: int | None = None,
         seed: int = 0,
     ):
-        self.processor = processor
-        self.resample = resample
-        self.augmentation = augmentation
+        super().__init__(processor, max_seconds=max_seconds, resample=resample, augmentation=augmentation, seed=seed)
         self.batch_size = batch_size
-        self.seed = seed
-        self.sampling_rate = processor.feature_extractor.sampling_rate
         self.dropped = Dropped(self.REASONS)
         labels = [
             torch.tensor(ids) for ids in processor.tokenizer([text or "" for text in corpus["text"]])["input_ids"]
         ]
         durations = corpus["duration_seconds"][:]
-        whys = [self._why_unusable(ids, duration, max_seconds) for ids, duration in zip(labels, durations)]
+        whys = [self.why_unusable(ids, duration) for ids, duration in zip(labels, durations)]
         self.kept = self.dropped.count(whys, corpus["source"][:])
         if not self.kept:
             raise RecipeError(f"No utterance is left to use: {self.dropped}.")
@@ -73,23 +130,6 @@ class RecognitionDataset(torch.utils.data.Dataset):
         self.labels = [labels[index] for index in self.kept]
         self.durations = np.array(self.corpus["duration_seconds"])
         self.set_epoch(0)
-
-    def _why_unusable(self, ids: torch.Tensor, duration: float, max_seconds: float) -> str | None:
-        """The key of the reason why an utterance cannot be trained on, or None."""
-        if len(ids) == 0:
-            return "empty_text"
-        if (ids == self.processor.tokenizer.unk_token_id).any():
-            return "unknown_symbols"
-        if duration > max_seconds:
-            return "too_long"
-        return None if self._fits(ids, duration) else "too_short_for_text"
-
-    def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
-        """Whether an utterance has frames enough for its text, whose loss would be infinite otherwise."""
-        extractor = self.processor.feature_extractor
-        frames = 1 + int(duration_seconds * extractor.sampling_rate) // extractor.hop_length
-        outputs = subsampled_lengths(torch.tensor(frames), self.processor.subsampling_factor)
-        return bool(outputs >= required_frames(ids[None]))
 
     def set_epoch(self, epoch: int) -> None:
         """Orders the utterances for an epoch; the Trainer calls this."""
@@ -112,17 +152,7 @@ class RecognitionDataset(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> dict:
         """Returns `waveform` (samples,), float32, and `labels` (symbols,), int64."""
         index = int(self.order[position])
-        waveform = self._read(self.corpus[index])
-        if self.augmentation is not None:
-            augmented = self.augmentation(waveform, np.random.default_rng([self.seed, self.epoch, index]))
-            # Another speed can make an utterance unfit for its text.
-            if self._fits(self.labels[index], len(augmented) / self.sampling_rate):
-                waveform = augmented
-        return {"waveform": waveform, "labels": self.labels[index]}
-
-    def _read(self, row: dict) -> np.ndarray:
-        audio = row["audio"]
-        return read_audio(audio["bytes"] or audio["path"], sampling_rate=self.sampling_rate, resample=self.resample)[0]
+        return self.utterance(self.corpus[index], self.labels[index], index)
 
 
 @dataclass

@@ -7,8 +7,9 @@ Run again with the same arguments after a kill: it goes on from the last checkpo
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 import datasets
 import numpy as np
@@ -19,6 +20,7 @@ from antiphon.eval.metric_loading import load_metric
 from antiphon.modeling import ConformerConfig, ConformerForCTC
 from antiphon.processing import CharacterTokenizer, ConformerProcessor, LogMelFeatureExtractor
 from antiphon.processing.audio_io import read_audio
+from antiphon.processing.corpora import CorpusStream
 from antiphon.processing.corpora.augmentation import WaveformAugmentation
 from antiphon.train_scripts.command_line import train_by_recipe
 from antiphon.train_scripts.kept_weights import KeptWeights, check_kept, choose_weights
@@ -29,10 +31,12 @@ from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_mixture
+from antiphon.train_scripts.streamed_data import StreamedUtterances, check_stream, open_stream, stream_buffer
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
     "train": [],
+    "stream": None,  # a corpus that is read row by row, in place of `train`
     "validation": [],
     "sampling_rate": 16_000,
     "resample": False,
@@ -78,6 +82,7 @@ def resolve(recipe: dict) -> dict:
     recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], ConformerConfig().to_dict(), "`model`")
     check_kept(recipe)
+    check_stream(recipe)
     _check_values(recipe)
     return recipe
 
@@ -100,22 +105,34 @@ def _check_values(recipe: dict) -> None:
         check_peer(ConformerConfig(**recipe["model"]))
 
 
-def build_processor(data: dict, corpus: datasets.Dataset, subsampling_factor: int, seed: int) -> ConformerProcessor:
-    """Makes the feature extractor of the recipe and a tokenizer of the training texts."""
+def build_processor(
+    data: dict, texts: Iterable[str | None], recordings: Iterable[dict], subsampling_factor: int
+) -> ConformerProcessor:
+    """Makes the feature extractor of the recipe and a tokenizer of the training texts.
+
+    Args:
+        data: Of the recipe.
+        texts: Of the training; not read where the recipe has an alphabet.
+        recordings: Audio of some rows, which gives the mean and deviation of each mel band where these are global.
+        subsampling_factor: Of the model.
+    """
     extractor = LogMelFeatureExtractor(sampling_rate=data["sampling_rate"], **data["features"])
     if extractor.normalize == "global":
-        some = np.random.default_rng(seed).permutation(len(corpus))[:STATISTICS_UTTERANCES]
-        rate = data["sampling_rate"]
-        rows = (corpus[int(index)]["audio"] for index in some)
-        extractor.fit(
-            read_audio(audio["bytes"] or audio["path"], sampling_rate=rate, resample=data["resample"])[0]
-            for audio in rows
-        )
-    tokenizer = CharacterTokenizer.from_corpus(filter(None, corpus["text"]), alphabet=data["alphabet"])
+        options = {"sampling_rate": data["sampling_rate"], "resample": data["resample"]}
+        extractor.fit(read_audio(audio["bytes"] or audio["path"], **options)[0] for audio in recordings)
+    tokenizer = CharacterTokenizer.from_corpus(filter(None, texts), alphabet=data["alphabet"])
     return ConformerProcessor(extractor, tokenizer, subsampling_factor=subsampling_factor)
 
 
-def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[PreTrainedModel, ConformerProcessor]:
+def some_recordings(rows: datasets.Dataset | CorpusStream, seed: int) -> Iterator[dict]:
+    """Audio of some rows: of a stream the first."""
+    if isinstance(rows, CorpusStream):
+        return (row["audio"] for row in islice(rows, STATISTICS_UTTERANCES))
+    some = np.random.default_rng(seed).permutation(len(rows))[:STATISTICS_UTTERANCES]
+    return (rows[int(index)]["audio"] for index in some)
+
+
+def build_model(recipe: dict, rows: datasets.Dataset | CorpusStream) -> tuple[PreTrainedModel, ConformerProcessor]:
     """Makes a model with random weights, or takes the weights and the processor of `run.initialize_from`."""
     options, checkpoint = recipe["model"], recipe["run"]["initialize_from"]
     if checkpoint:
@@ -133,7 +150,11 @@ def build_model(recipe: dict, corpus: datasets.Dataset) -> tuple[PreTrainedModel
             )
         # Only what regularises and what frames hear may differ from the checkpoint; another shape fails to load.
         return ConformerForCTC.from_pretrained(checkpoint, **options), processor
-    processor = build_processor(recipe["data"], corpus, options.get("subsampling_factor", 4), recipe["run"]["seed"])
+    data = recipe["data"]
+    # Of an alphabet that is given all symbols are kept, whatever the texts hold.
+    texts = [data["alphabet"]] if isinstance(rows, CorpusStream) else rows["text"]
+    recordings = some_recordings(rows, recipe["run"]["seed"])
+    processor = build_processor(data, texts, recordings, options.get("subsampling_factor", 4))
     config = ConformerConfig(
         vocab_size=len(processor.tokenizer),
         num_mel_bins=processor.feature_extractor.feature_size,
@@ -168,6 +189,32 @@ def kept_weights(run: RunFolder, recipe: dict, arguments: TrainingArguments) -> 
     return KeptWeights(run.weights, best=best, last=last, metric=metric, greater_is_better=greater_is_better)
 
 
+def training_set(
+    recipe: dict, rows: datasets.Dataset | CorpusStream, processor: ConformerProcessor, batch_size: int
+) -> RecognitionDataset | StreamedUtterances:
+    """Makes what the Trainer reads, augmented as the recipe says.
+
+    Args:
+        recipe: As `resolve` returns it.
+        rows: Of the training.
+        processor: Of the model.
+        batch_size: Utterances per optimiser step over all processes.
+    """
+    data = recipe["data"]
+    options = _read_by(recipe, processor) | {"batch_size": batch_size}
+    if data["augmentation"]:
+        options["augmentation"] = WaveformAugmentation.from_config(data["augmentation"], data["sampling_rate"])
+    if isinstance(rows, CorpusStream):
+        return StreamedUtterances(rows, buffer_size=stream_buffer(data["stream"]), **options)
+    return RecognitionDataset(rows, **options)
+
+
+def _read_by(recipe: dict, processor: ConformerProcessor) -> dict:
+    """What training and validation are read by."""
+    options = {name: recipe["data"][name] for name in ("max_seconds", "resample")}
+    return {"processor": processor, "seed": recipe["run"]["seed"], **options}
+
+
 def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
     """Runs a resolved recipe and returns its folder, whose `checkpoint` holds the best model.
 
@@ -175,7 +222,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         recipe: As `resolve` returns it.
         callbacks: Of the Trainer, such as one that prunes a trial of a search.
     """
-    data, seed = recipe["data"], recipe["run"]["seed"]
+    data = recipe["data"]
     run = open_run(recipe)
     if run.is_trained:
         return run
@@ -184,26 +231,25 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         recipe,
         train_sampling_strategy="sequential",  # RecognitionDataset orders each epoch itself
         remove_unused_columns=False,
+        # Each process reads a stream itself: batches of several lengths cannot be handed from one to the others.
+        **({"accelerator_config": {"dispatch_batches": False}} if data["stream"] else {}),
     )
-    set_seed(seed)
+    set_seed(recipe["run"]["seed"])
 
-    training, validation = (load_mixture(data[side], f"data.{side}") for side in ("train", "validation"))
-    model, processor = build_model(recipe, training.rows)
-    dataset = partial(
-        RecognitionDataset, processor=processor, max_seconds=data["max_seconds"], resample=data["resample"], seed=seed
-    )
-    augmentation = data["augmentation"]
-    train_set = dataset(
-        training.rows,
-        augmentation=WaveformAugmentation.from_config(augmentation, data["sampling_rate"]) if augmentation else None,
-        batch_size=arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
-    )
-    validation_set = dataset(validation.rows)
+    stream = open_stream(data["stream"]) if data["stream"] else None
+    training = None if stream else load_mixture(data["train"], "data.train")
+    validation = load_mixture(data["validation"], "data.validation")
+    model, processor = build_model(recipe, stream or training.rows)
+    batch_size = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    train_set = training_set(recipe, stream or training.rows, processor, batch_size)
+    validation_set = RecognitionDataset(validation.rows, **_read_by(recipe, processor))
     if arguments.process_index == 0:
-        print(f"{model.num_parameters():,} parameters\ntraining: {train_set.dropped}")
+        print(f"{model.num_parameters():,} parameters\ntraining: {'a stream' if stream else train_set.dropped}")
         print(f"validation: {validation_set.dropped}", flush=True)
-        write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
-        write_manifests(run, (training, train_set), (validation, validation_set))
+        sides = {} if stream else {"train": (training, train_set)}
+        write_manifests(run, sides | {"val": (validation, validation_set)})
+        if not stream:
+            write_json(run.path / "training_data.json", describe_sources(train_set.corpus))
 
     patience = recipe["run"]["early_stopping_patience"]
     kept = kept_weights(run, recipe, arguments)
@@ -224,6 +270,9 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         ],
     )
     with trained(trainer, run):
+        if stream and trainer.is_world_process_zero():
+            print(f"training, in the last pass: {train_set.dropped}")
+            write_json(run.path / "training_data.json", train_set.describe())
         if kept:
             selection = choose_weights(trainer, kept)
             if trainer.is_world_process_zero():

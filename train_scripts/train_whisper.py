@@ -266,7 +266,7 @@ def train(recipe: dict, callbacks: Sequence[TrainerCallback] = ()) -> RunFolder:
         print(f"training: {train_set.dropped}\nvalidation: {validation_set.dropped}", flush=True)
         told = describe_parts(describe_sources(train_set.corpus), [start])
         write_json(run.path / "training_data.json", told)
-        write_manifests(run, training, validation)
+        write_manifests(run, {"train": training, "val": validation})
 
     patience = recipe["run"]["early_stopping_patience"]
     normalize, _ = text_normalizer(processor.tokenizer)

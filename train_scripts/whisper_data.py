@@ -55,14 +55,14 @@ class WhisperDataset(RecognitionDataset):
         # The model puts the start token before the labels itself.
         self.labels = [ids[1:] for ids in self.labels]
 
-    def _why_unusable(self, ids: torch.Tensor, duration: float, max_seconds: float) -> str | None:
+    def why_unusable(self, ids: torch.Tensor, duration: float) -> str | None:
         if len(ids) == len(self.processor.tokenizer.prefix_tokens) + 1:
             return "empty_text"
-        if duration > max_seconds:
+        if duration > self.max_seconds:
             return "too_long"
         return "too_many_tokens" if len(ids) - 1 > self.max_tokens else None
 
-    def _fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
+    def fits(self, ids: torch.Tensor, duration_seconds: float) -> bool:
         return duration_seconds <= self.window
 
 

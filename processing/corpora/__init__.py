@@ -17,6 +17,7 @@ from .percepiano import load_percepiano, load_ratings
 from .rendering import RenderingError, render_corpus, render_midi, rendering_conditions
 from .schema import STANDARD_FEATURES, CorpusError, conform, decode, total_hours
 from .splits import Fold, item_ids, leave_one_group_out, load_split, save_split, select_ids, split_by_group
+from .streaming import CorpusStream
 from .synthetic import SYNTHETIC_CORPORA, load_synthetic
 from .synthetic_engine import SynthesisError
 from .synthetic_sentences import SENTENCES, load_sentences
@@ -24,6 +25,7 @@ from .synthetic_sentences import SENTENCES, load_sentences
 __all__ = [
     "STANDARD_FEATURES",
     "CorpusError",
+    "CorpusStream",
     "Fold",
     "LeakageProbe",
     "RenderingError",

@@ -60,7 +60,7 @@ def read_table(path: Path) -> dict[str, list[str | None]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
-            header = _canonical_names(next(reader, []), path)
+            header = canonical_names(next(reader, []), path)
             rows = []
             for row in reader:
                 if len(row) != len(header):
@@ -76,7 +76,8 @@ def read_table(path: Path) -> dict[str, list[str | None]]:
     return {name: [cell or None for cell in cells] for name, cells in zip(header, zip(*rows))}
 
 
-def _canonical_names(header: list[str], path: Path) -> list[str]:
+def canonical_names(header: list[str], path: Path) -> list[str]:
+    """The columns of a table by their standard names; an error names what cannot be told apart or is missing."""
     duplicates = sorted({name for name in header if header.count(name) > 1})
     if duplicates:
         raise CorpusError(f"{path}: column {duplicates[0]!r} occurs twice; rename one of them.")
@@ -99,18 +100,23 @@ def _resolve_files(folder: Path, file_names: list[str | None]) -> list[Path]:
     paths = []
     for row, name in enumerate(file_names, start=2):
         where = f"{folder / METADATA_NAME}, row {row}"
-        if name is None:
-            raise CorpusError(f"{where}: `file_name` is empty.")
         if name in first_row:
             raise CorpusError(f"{where}: {name!r} is already listed in row {first_row[name]}; list each file once.")
+        paths.append(resolve_file(root, name, where))
         first_row[name] = row
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            raise CorpusError(f"{where}: {name!r} leads out of the folder; move the file inside.")
-        if not path.is_file():
-            raise CorpusError(f"{where}: {name!r} does not exist in {folder}; add the file or remove the row.")
-        paths.append(path)
     return paths
+
+
+def resolve_file(root: Path, name: str | None, where: str) -> Path:
+    """Path of a file inside the folder `root`; `where` begins the message of an error."""
+    if name is None:
+        raise CorpusError(f"{where}: `file_name` is empty.")
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise CorpusError(f"{where}: {name!r} leads out of the folder; move the file inside.")
+    if not path.is_file():
+        raise CorpusError(f"{where}: {name!r} does not exist in {root}; add the file or remove the row.")
+    return path
 
 
 def _durations(paths: list[Path], cells: list[str | None]) -> list[float | None]:

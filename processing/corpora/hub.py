@@ -60,7 +60,7 @@ def load_hub(
         raise CorpusError(f"dataset {name!r} could not be loaded: {error}") from error
     if split is not None and split not in loaded:
         raise CorpusError(f"`split` is {split!r} but {name} has {', '.join(loaded)}; or pass None for all of them.")
-    constants = {"source": name, "license": license or _card_license(path, token)}
+    constants = {"source": name, "license": license or card_license(path, token)}
     columns = {"audio": audio_column, "text": text_column, "speaker_id": speaker_column}
     parts = [
         _conform_part(loaded[part_name], columns, {**constants, "split": part_name})
@@ -89,7 +89,7 @@ def _conform_part(part: Dataset, columns: dict[str, str | None], constants: dict
             part = part.remove_columns([column] if column in part.column_names else [])
             part = part.add_column(column, [value] * len(part))
     if "duration_seconds" not in part.column_names:
-        part = part.add_column("duration_seconds", [_measure(row, source) for row in part.select_columns("audio")])
+        part = part.add_column("duration_seconds", [measure_row(row, source) for row in part.select_columns("audio")])
     if "file_name" not in part.column_names:
         part = part.add_column("file_name", _file_names(part, constants["split"]))
     return conform(part)
@@ -105,7 +105,8 @@ def _rename(part: Dataset, column: str | None, target: str, source: str) -> Data
     return part.remove_columns([target] if target in part.column_names else []).rename_column(column, target)
 
 
-def _measure(row: dict, source: str) -> float:
+def measure_row(row: dict, source: str) -> float:
+    """Duration of a row's audio in seconds, from its header; `source` begins the message of an error."""
     audio = row["audio"]
     try:
         header = soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] is not None else audio["path"])
@@ -122,7 +123,7 @@ def _file_names(part: Dataset, part_name: str) -> list[str]:
     return [f"{part_name}/{index:08d}" for index in range(len(part))]
 
 
-def _card_license(path: str, token: str | bool | None) -> str | None:
+def card_license(path: str, token: str | bool | None) -> str | None:
     """Licence in the metadata of the dataset card, or None."""
     card_path = Path(path) / "README.md"
     try:

@@ -115,7 +115,7 @@ def test_a_speed_change_never_makes_the_text_impossible(corpus, processor):
     index = int(dataset.order[0])
     assert len(dataset[0]["waveform"]) < 0.6 * len(plain[index]["waveform"])
     texts = [torch.arange(length) % 2 + 3 for length in range(1, 200)]
-    dataset.labels[index] = [ids for ids in texts if dataset._fits(ids, dataset.durations[index])][-1]
+    dataset.labels[index] = [ids for ids in texts if dataset.fits(ids, dataset.durations[index])][-1]
     np.testing.assert_array_equal(dataset[0]["waveform"], plain[index]["waveform"])
 
 

@@ -203,6 +203,30 @@ def test_two_processes_give_the_result_of_one(corpus, tmp_path):
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 2e-4
 
 
+def test_a_stream_is_resumed_and_divided_among_processes(corpus, tmp_path):
+    """Over several passes, each of two batches and a rest; the corpus is never held."""
+
+    def streamed(folder, batch_size):
+        return [
+            f"data.stream={{name: {corpus}, buffer_size: 5, options: {{split: train}}}}", "data.train=[]",
+            f"data.validation=[{{name: {corpus}, where: [split=validation]}}]", "data.alphabet=aeio",
+            "data.augmentation={noise: {probability: 1.0}}", f"training.per_device_train_batch_size={batch_size}",
+            "training.max_steps=8", "training.eval_steps=2", "training.save_steps=2", f"run.folder={folder}", *PLAIN,
+        ]  # fmt: skip
+
+    assert "a stream" in train(streamed(tmp_path / "whole", 6))
+    (heard,) = json.loads((tmp_path / "whole" / "training_data.json").read_text())
+    assert (heard["name"], heard["split"], heard["num_speakers"], heard["num_items"]) == ("tones", "train", 2, 12)
+    done = train_until(5, "os._exit(9)", streamed(tmp_path / "killed", 6))
+    assert done.returncode == 9, done.stderr[-2000:]
+    train(streamed(tmp_path / "killed", 6))
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "killed")) == 0.0
+    prefix = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    prefix += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+    train(streamed(tmp_path / "two", 3), prefix, ACCELERATE_USE_CPU="true")
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "two")) < 2e-4
+
+
 def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):
     train(
         overrides(corpus, tmp_path / "first", "training.max_steps=4", "training.save_steps=4", "training.eval_steps=4")
