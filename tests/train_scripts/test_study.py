@@ -190,6 +190,7 @@ def test_a_study_from_before_a_key_existed_goes_on(settings, tmp_path):
     del stored["folds"]["own"]
     file.write_text(yaml.safe_dump(stored))
     load(settings, tmp_path).write()
+    assert yaml.safe_load(file.read_text())["folds"]["own"] == []
 
 
 def test_checkpoints_to_start_from_are_missed_before_the_night(settings, tmp_path):
