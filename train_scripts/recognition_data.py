@@ -85,6 +85,23 @@ class RecognitionRows:
         return read_audio(audio["bytes"] or audio["path"], sampling_rate=self.sampling_rate, resample=self.resample)[0]
 
 
+def order_by_length(durations: np.ndarray, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+    """Cuts utterances into batches of similar length and shuffles these; returns the order of the utterances.
+
+    Args:
+        durations: (utterances,) seconds.
+        batch_size: Utterances of a batch.
+        generator: Of the shuffle.
+    """
+    # Noise on the lengths lets different utterances meet in each epoch; a tenth wastes little padding.
+    noisy = durations * generator.uniform(0.9, 1.1, len(durations))
+    by_length = np.argsort(noisy, kind="stable")
+    batches = np.split(by_length, np.arange(batch_size, len(by_length), batch_size))
+    # The last batch may be smaller; it stays last, so that every process gets whole batches before it.
+    head, tail = batches[:-1], batches[-1:]
+    return np.concatenate([head[index] for index in generator.permutation(len(head))] + tail)
+
+
 class RecognitionDataset(RecognitionRows, torch.utils.data.Dataset):
     """Utterances as the Trainer reads them.
 
@@ -138,13 +155,7 @@ class RecognitionDataset(RecognitionRows, torch.utils.data.Dataset):
         if self.batch_size is None:
             return
         generator = np.random.default_rng([self.seed, epoch])
-        # Noise on the lengths lets different utterances meet in each epoch; a tenth wastes little padding.
-        noisy = self.durations * generator.uniform(0.9, 1.1, len(self.durations))
-        by_length = np.argsort(noisy, kind="stable")
-        batches = np.split(by_length, np.arange(self.batch_size, len(by_length), self.batch_size))
-        # The last batch may be smaller; it stays last, so that every process gets whole batches before it.
-        head, tail = batches[:-1], batches[-1:]
-        self.order = np.concatenate([head[index] for index in generator.permutation(len(head))] + tail)
+        self.order = order_by_length(self.durations, self.batch_size, generator)
 
     def __len__(self) -> int:
         return len(self.corpus)

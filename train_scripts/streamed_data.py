@@ -12,32 +12,26 @@ from antiphon.processing.corpora.augmentation import WaveformAugmentation
 
 from .dropped import SOURCE_NOT_STATED, Dropped
 from .recipes import RecipeError, with_defaults
-from .recognition_data import RecognitionRows
+from .recognition_data import RecognitionRows, order_by_length
 
 STREAM_DEFAULTS = {"name": None, "buffer_size": 1024, "options": {}}
 
 
 def open_stream(stream: dict) -> CorpusStream:
-    """Opens the corpus that a recipe's `data.stream` names."""
-    stream = with_defaults(stream, STREAM_DEFAULTS, "`data.stream`")
+    """Opens the corpus that a resolved recipe's `data.stream` names."""
     return CorpusStream(stream["name"], **stream["options"])
 
 
-def stream_buffer(stream: dict) -> int:
-    """How many utterances of a recipe's `data.stream` are held at once."""
-    return with_defaults(stream, STREAM_DEFAULTS, "`data.stream`")["buffer_size"]
-
-
-def check_stream(recipe: dict) -> None:
-    """Looks whether a resolved recipe that names a stream has what a stream needs.
+def complete_stream(recipe: dict) -> None:
+    """Fills in the defaults of a recipe's `data.stream`, if it has one, and looks for what a stream needs.
 
     Raises:
         RecipeError: with the key that is missing or in the way.
     """
-    data, stream = recipe["data"], recipe["data"]["stream"]
-    if not stream:
+    data = recipe["data"]
+    if not data["stream"]:
         return
-    stream = with_defaults(stream, STREAM_DEFAULTS, "`data.stream`")
+    stream = data["stream"] = with_defaults(data["stream"], STREAM_DEFAULTS, "`data.stream`")
     if data["train"]:
         raise RecipeError("`data.train` and `data.stream` both say what to train on; leave one of them out.")
     if not stream["name"] or not isinstance(stream["buffer_size"], int) or stream["buffer_size"] < 1:
@@ -115,15 +109,9 @@ class StreamedUtterances(RecognitionRows, torch.utils.data.IterableDataset):
                 yield index, row, labels
 
     def _ordered(self, buffer: list, generator: np.random.Generator) -> list:
-        """Cuts a buffer into batches of similar length, in a drawn order; a batch that is not full comes last."""
+        """Cuts a buffer into batches of similar length, in a drawn order."""
         durations = np.array([row["duration_seconds"] for _, row, _ in buffer])
-        by_length = np.argsort(durations * generator.uniform(0.9, 1.1, len(buffer)), kind="stable")
-        batches = [by_length[first : first + self.batch_size] for first in range(0, len(buffer), self.batch_size)]
-        is_full = len(batches[-1]) == self.batch_size
-        head, tail = (batches, []) if is_full else (batches[:-1], batches[-1:])
-        return [buffer[place] for index in generator.permutation(len(head)) for place in head[index]] + [
-            buffer[place] for batch in tail for place in batch
-        ]
+        return [buffer[place] for place in order_by_length(durations, self.batch_size, generator)]
 
     def _note(self, row: dict) -> None:
         source = self.heard.setdefault(

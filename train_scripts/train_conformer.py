@@ -31,7 +31,7 @@ from antiphon.train_scripts.recipes import RecipeError, check_keys
 from antiphon.train_scripts.recognition_data import RecognitionCollator, RecognitionDataset
 from antiphon.train_scripts.run_folder import RunFolder, write_json
 from antiphon.train_scripts.sources import describe_sources, load_mixture
-from antiphon.train_scripts.streamed_data import StreamedUtterances, check_stream, open_stream, stream_buffer
+from antiphon.train_scripts.streamed_data import StreamedUtterances, complete_stream, open_stream
 from antiphon.train_scripts.trainings import check_buildable, complete_sections, open_run, trained, training_arguments
 
 DATA_DEFAULTS = {
@@ -82,7 +82,7 @@ def resolve(recipe: dict) -> dict:
     recipe = complete_sections(recipe, data=DATA_DEFAULTS, run=RUN_DEFAULTS, training=TRAINING_DEFAULTS)
     check_keys(recipe["model"], ConformerConfig().to_dict(), "`model`")
     check_kept(recipe)
-    check_stream(recipe)
+    complete_stream(recipe)
     _check_values(recipe)
     return recipe
 
@@ -205,7 +205,7 @@ def training_set(
     if data["augmentation"]:
         options["augmentation"] = WaveformAugmentation.from_config(data["augmentation"], data["sampling_rate"])
     if isinstance(rows, CorpusStream):
-        return StreamedUtterances(rows, buffer_size=stream_buffer(data["stream"]), **options)
+        return StreamedUtterances(rows, buffer_size=data["stream"]["buffer_size"], **options)
     return RecognitionDataset(rows, **options)
 
 
